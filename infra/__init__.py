@@ -1,0 +1,1 @@
+"""What the services stand on: the embedded stack, the demo, the deployment manifests."""
