@@ -1,0 +1,1 @@
+"""The services: each folder is one process, `python -m services.<name>`."""

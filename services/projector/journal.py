@@ -1,0 +1,83 @@
+"""Reads the journal in order from a sequence; the broker need not remember anything for it."""
+
+import asyncio
+from datetime import datetime
+
+import nats.js.errors
+from nats.aio.msg import Msg
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, StreamInfo
+
+from shared.adapters.jetstream.bus import Bus
+from shared.adapters.jetstream.consumer import BROKER_AWAY, LONGEST_POLL_SECONDS, Consumer
+from shared.contracts.errors import ZepidError
+from shared.contracts.subjects import ALL_EVENTS, EVENT_STREAM
+
+_CONSUMER = "projector"
+_BATCH = 256
+_FORGOTTEN_SECONDS = 60.0
+
+
+class Journal:
+    """An ordered read of `deployment-events`; the consumer is made again at every start."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+        self._consumer: Consumer | None = None
+
+    async def created(self) -> datetime:
+        """When the stream was created; another time means another journal."""
+        created = (await self._info()).created
+        if created is None:
+            raise ZepidError("QUEUE_PROCESSING_FAILED", "the broker did not say when the journal was created")
+        return created
+
+    async def last_sequence(self) -> int:
+        """The sequence of the newest event."""
+        return (await self._info()).state.last_seq
+
+    async def open(self, after: int) -> None:
+        """Read from the event after a sequence on."""
+        try:
+            await self.close()
+            config = ConsumerConfig(
+                name=_CONSUMER,
+                filter_subject=ALL_EVENTS,
+                ack_policy=AckPolicy.NONE,
+                deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
+                opt_start_seq=after + 1,
+                inactive_threshold=_FORGOTTEN_SECONDS,
+                max_deliver=1,
+            )
+            await self._bus.jetstream.add_consumer(EVENT_STREAM, config)
+            self._consumer = Consumer(await self._bus.jetstream.pull_subscribe_bind(_CONSUMER, EVENT_STREAM))
+        except BROKER_AWAY as error:
+            raise ZepidError("QUEUE_PROCESSING_FAILED", f"the journal could not be opened: {error!r}") from error
+
+    async def close(self) -> None:
+        """Remove a consumer left from an earlier start."""
+        if self._consumer is not None:
+            await self._consumer.close()
+            self._consumer = None
+        try:
+            await self._bus.jetstream.delete_consumer(EVENT_STREAM, _CONSUMER)
+        except nats.js.errors.NotFoundError:
+            return
+
+    async def read(self, stopping: asyncio.Event) -> list[Msg]:
+        """Wait for events; none after a quiet while.
+
+        Raises:
+            ZepidError: QUEUE_PROCESSING_FAILED, the consumer is gone (the broker was restarted).
+        """
+        if self._consumer is None:
+            raise ZepidError("QUEUE_PROCESSING_FAILED", "the journal is not open")
+        messages = await self._consumer.poll(_BATCH, LONGEST_POLL_SECONDS, stopping)
+        if not messages and not stopping.is_set() and not await self._consumer.exists():
+            raise ZepidError("QUEUE_PROCESSING_FAILED", "the journal's reader is gone")
+        return messages
+
+    async def _info(self) -> StreamInfo:
+        try:
+            return await self._bus.jetstream.stream_info(EVENT_STREAM)
+        except BROKER_AWAY as error:
+            raise ZepidError("QUEUE_PROCESSING_FAILED", f"the journal does not answer: {error!r}") from error

@@ -1,0 +1,1 @@
+"""What every service shares: the pipeline table, the contracts, the worker, the adapters."""

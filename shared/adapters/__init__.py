@@ -1,0 +1,1 @@
+"""What the ports are made of: broker, database, object store, sandboxes, publishers."""

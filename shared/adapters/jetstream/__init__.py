@@ -1,0 +1,1 @@
+"""NATS JetStream: the streams and consumers, and everything that is published or read there."""

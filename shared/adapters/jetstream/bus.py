@@ -1,0 +1,218 @@
+"""Everything that is published to or read from the streams, with the broker's failures retried."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import msgspec
+import nats
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.js import JetStreamContext
+
+from shared.adapters.jetstream.consumer import BROKER_AWAY, Consumer
+from shared.contracts import subjects
+from shared.contracts.errors import ZepidError
+from shared.contracts.events import Ended, Event, Succeeded, kind_of
+from shared.contracts.messages import Command, DeadLetter, LogChunk, Wake
+from shared.settings import Settings
+from shared.telemetry import TRACEPARENT, log
+
+_PUBLISH_TRIES = 4
+encode = msgspec.json.Encoder().encode
+decode_event = msgspec.json.Decoder(Event).decode
+decode_command = msgspec.json.Decoder(Command).decode
+decode_chunk = msgspec.json.Decoder(LogChunk).decode
+
+
+class Stored(msgspec.Struct, frozen=True):
+    """A message as a stream holds it."""
+
+    subject: str
+    sequence: int
+    data: bytes
+    headers: dict[str, str]
+
+
+class Bus:
+    """One process's connection to the broker."""
+
+    def __init__(self, client: Client, settings: Settings) -> None:
+        self.client = client
+        self.settings = settings
+        self.jetstream: JetStreamContext = client.jetstream(timeout=5)
+
+    @classmethod
+    async def connect(cls, settings: Settings, name: str) -> "Bus":
+        """Connect and keep the connection for ever.
+
+        Args:
+            settings: names the server and the streams.
+            name: what `nats server report connections` shows.
+
+        Raises:
+            ZepidError: QUEUE_SEND_FAILED, the broker does not answer.
+        """
+
+        async def report(error: Exception) -> None:
+            log.warning("broker", error=str(error) or type(error).__name__)
+
+        try:
+            client = await nats.connect(
+                settings.nats_url,
+                name=f"zepid-{name}",
+                error_cb=report,
+                max_reconnect_attempts=-1,
+                reconnect_time_wait=0.25,
+                pending_size=16 * 1024 * 1024,
+                flusher_queue_size=10_000,
+            )
+        except BROKER_AWAY as error:
+            raise ZepidError("QUEUE_SEND_FAILED", f"the broker at NATS_URL does not answer: {error}") from error
+        return cls(client, settings)
+
+    async def close(self) -> None:
+        """Send what is buffered and disconnect."""
+        with contextlib.suppress(*BROKER_AWAY):
+            await self.client.flush(timeout=2)
+        await self.client.close()
+
+    # What must happen
+
+    async def send(self, command: Command, traceparent: str) -> None:
+        """Queue a command; a second copy of the same issue is dropped by the broker."""
+        subject = subjects.command(command.step, command.deployment_id)
+        await self._publish(subject, encode(command), command.message_id, traceparent)
+
+    async def wake_intake(self, deployment_id: str, traceparent: str) -> None:
+        """Tell intake that a deployment waits."""
+        subject = subjects.command("intake", deployment_id)
+        await self._publish(subject, encode(Wake(deployment_id=deployment_id)), f"{deployment_id}.wake", traceparent)
+
+    async def purge_commands(self, deployment_id: str) -> None:
+        """Remove what is queued for a deployment, its cleanup spared."""
+        for actor in ("intake", "validate", "sandbox", "sync", "build", "deploy"):
+            await self.jetstream.purge_stream(
+                self.settings.deployment_queue_name, subject=subjects.command(actor, deployment_id)
+            )
+
+    # What happened
+
+    async def record(self, event: Event, traceparent: str, copy: str = "") -> None:
+        """Write an event to the journal, once for the same kind, actor, epoch and `copy`."""
+        kind = kind_of(event)
+        subject = subjects.event(event.deployment_id, event.actor, kind)
+        message_id = f"{event.deployment_id}.{event.actor}.{kind}.{event.epoch}.{copy}"
+        await self._publish(subject, encode(event), message_id, traceparent)
+
+    async def ended_or_succeeded(self, command: Command) -> Ended | Succeeded | None:
+        """Ask the journal whether the deployment has ended, or this step succeeded in this epoch.
+
+        One request answers the usual case: neither event is there. The stream is asked for the last
+        event of each subject; only when there is one is it looked at.
+        """
+        ended = subjects.ended(command.deployment_id)
+        succeeded = subjects.event(command.deployment_id, command.step, "succeeded")
+        found = [decode_event(message.data) for message in await self._last_of([ended, succeeded])]
+        for event in found:
+            if isinstance(event, Ended):
+                return event
+        for event in found:
+            if isinstance(event, Succeeded) and event.epoch == command.epoch:
+                return event
+        return None
+
+    async def has_commands(self, deployment_id: str) -> bool:
+        """Whether any command of a deployment is queued or being worked on."""
+        filters = [subjects.commands_of(deployment_id)]
+        queue = self.settings.deployment_queue_name
+        return await self._request_direct(queue, {"multi_last": filters}) is not None
+
+    async def append_log(self, chunk: LogChunk) -> None:
+        """Store a chunk of a step's log."""
+        message_id = f"{chunk.deployment_id}.{chunk.step}.{chunk.attempt}.{chunk.number}"
+        await self._publish(subjects.log(chunk.deployment_id, chunk.step), encode(chunk), message_id, "")
+
+    async def bury(self, letter: DeadLetter, original: int) -> None:
+        """Store a dead letter, once for each original message."""
+        message_id = f"dlq.{letter.deployment_id}.{letter.actor}.{original}"
+        await self._publish(subjects.dead_letter(letter.actor, letter.deployment_id), encode(letter), message_id, "")
+
+    # Reading back
+
+    async def history(self, stream: str, subject: str, after: int = 0) -> list[Stored]:
+        """Return what a stream holds for a subject filter, after a sequence, oldest first."""
+        request = {"seq": after + 1, "next_by_subj": subject, "batch": 10_000}
+        return [message async for message in self._direct_get(stream, request)]
+
+    async def _last_of(self, filters: list[str]) -> list[Stored]:
+        request = {"multi_last": filters}
+        first = await self._request_direct(subjects.EVENT_STREAM, request)
+        if first is None:
+            return []
+        return [message async for message in self._direct_get(subjects.EVENT_STREAM, request)]
+
+    async def _request_direct(self, stream: str, request: object) -> Msg | None:
+        try:
+            message = await self.client.request(f"$JS.API.DIRECT.GET.{stream}", encode(request), timeout=5)
+        except BROKER_AWAY as error:
+            raise ZepidError("QUEUE_PROCESSING_FAILED", f"the journal could not be read: {error}") from error
+        status = (message.headers or {}).get("Status")
+        if status == "404":
+            return None
+        if status:
+            raise ZepidError("QUEUE_PROCESSING_FAILED", f"the journal answered {status} to a read")
+        return message
+
+    async def _direct_get(self, stream: str, request: object) -> AsyncIterator[Stored]:
+        inbox = self.client.new_inbox()
+        subscription = await self.client.subscribe(inbox, pending_msgs_limit=-1, pending_bytes_limit=-1)
+        try:
+            await self.client.publish(f"$JS.API.DIRECT.GET.{stream}", encode(request), reply=inbox)
+            while True:
+                message = await subscription.next_msg(timeout=5)
+                headers = message.headers or {}
+                if "Status" in headers:
+                    return
+                yield Stored(headers["Nats-Subject"], int(headers["Nats-Sequence"]), message.data, headers)
+        except BROKER_AWAY as error:
+            raise ZepidError("QUEUE_PROCESSING_FAILED", f"stream {stream} could not be read: {error}") from error
+        finally:
+            await subscription.unsubscribe()
+
+    @asynccontextmanager
+    async def consumer(self, stream: str, durable: str) -> AsyncIterator[Consumer]:
+        """Open a durable consumer for polling."""
+        consumer = Consumer(await self.jetstream.pull_subscribe_bind(durable, stream))
+        try:
+            yield consumer
+        finally:
+            await consumer.close()
+
+    # Core messages: told to whoever listens now, not stored
+
+    async def request_stop(self, deployment_id: str, code: str) -> None:
+        """Tell the worker that runs a step of this deployment to kill it."""
+        await self.client.publish(subjects.stop(deployment_id), code.encode())
+
+    async def on_stop_requests(self, told: Callable[[str, str], Awaitable[None]]) -> None:
+        """Call `told(deployment_id, code)` at every request to stop."""
+
+        async def relay(message: Msg) -> None:
+            await told(subjects.deployment_in(message.subject), message.data.decode())
+
+        await self.client.subscribe(subjects.STOP_REQUESTS, cb=relay)
+
+    async def _publish(self, subject: str, data: bytes, message_id: str, traceparent: str) -> None:
+        headers = {"Nats-Msg-Id": message_id}
+        if traceparent:
+            headers[TRACEPARENT] = traceparent
+        for tried in range(1, _PUBLISH_TRIES + 1):
+            try:
+                await self.jetstream.publish(subject, data, headers=headers)
+                return
+            except BROKER_AWAY as error:
+                if tried == _PUBLISH_TRIES:
+                    raise ZepidError("QUEUE_SEND_FAILED", f"{subject} could not be published: {error!r}") from error
+                await asyncio.sleep(0.25 * 2**tried)

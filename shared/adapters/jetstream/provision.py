@@ -1,0 +1,147 @@
+"""The five streams and their consumers, declared once and applied by whoever starts first."""
+
+from dataclasses import replace
+
+import nats.js.errors
+from nats.aio.client import Client
+from nats.js import JetStreamContext
+from nats.js.api import (
+    AckPolicy,
+    ConsumerConfig,
+    DeliverPolicy,
+    DiscardPolicy,
+    RetentionPolicy,
+    StorageType,
+    StreamConfig,
+)
+
+from shared.contracts import subjects
+from shared.pipeline import ACK_WAIT_SECONDS, ACTORS
+from shared.settings import Settings
+
+_DAY = 86_400.0
+_OLDEST_SERVER = (2, 12, 5)
+_FIXED = ("retention", "storage", "subjects")
+_APPLIED = ("max_age", "max_msg_size", "duplicate_window", "num_replicas", "allow_direct", "description")
+
+
+class ProvisionRefused(Exception):
+    """The broker holds something that only an operator may change; the message says what."""
+
+
+def streams(settings: Settings) -> tuple[StreamConfig, ...]:
+    """Return the five streams, in the order operators think of them."""
+    queue = settings.deployment_queue_name
+    base = StreamConfig(
+        storage=StorageType.FILE,
+        num_replicas=settings.stream_replicas,
+        allow_direct=True,
+        retention=RetentionPolicy.LIMITS,
+        discard=DiscardPolicy.OLD,
+        duplicate_window=120.0,
+        max_msg_size=1_000_000,
+    )
+    return (
+        replace(
+            base,
+            name=queue,
+            description="Commands: what must happen",
+            subjects=[subjects.commands_for(actor) for actor in ACTORS],
+            retention=RetentionPolicy.WORK_QUEUE,
+            discard=DiscardPolicy.NEW,
+        ),
+        replace(
+            base,
+            name=subjects.EVENT_STREAM,
+            description="The journal: what happened",
+            subjects=[subjects.ALL_EVENTS],
+            max_age=30 * _DAY,
+        ),
+        replace(
+            base,
+            name=subjects.LOG_STREAM,
+            description="Log chunks, until they are archived",
+            subjects=[subjects.ALL_LOGS],
+            max_age=2 * _DAY,
+        ),
+        replace(
+            base,
+            name=subjects.ADVISORY_STREAM,
+            description="The broker's notes on commands it gave up",
+            subjects=[subjects.max_deliveries_advisories(queue), subjects.terminated_advisories(queue)],
+            retention=RetentionPolicy.WORK_QUEUE,
+        ),
+        replace(
+            base,
+            name=settings.deployment_dlq_name,
+            description="Dead letters: commands that were given up, with why",
+            subjects=[subjects.ALL_DEAD_LETTERS],
+            max_age=14 * _DAY,
+        ),
+    )
+
+
+def consumers(settings: Settings) -> tuple[tuple[str, ConsumerConfig], ...]:
+    """Return (stream, consumer) for every durable pull consumer."""
+    base = ConsumerConfig(ack_policy=AckPolicy.EXPLICIT, ack_wait=ACK_WAIT_SECONDS, max_ack_pending=10_000)
+    queue = [
+        (
+            settings.deployment_queue_name,
+            replace(
+                base,
+                durable_name=actor,
+                filter_subject=subjects.commands_for(actor),
+                max_deliver=-1 if actor == "intake" else 1 + settings.max_retries,
+            ),
+        )
+        for actor in ACTORS
+    ]
+    cleaned = replace(base, filter_subject=subjects.CLEANED_EVENTS, deliver_policy=DeliverPolicy.ALL)
+    return (
+        *queue,
+        (subjects.EVENT_STREAM, replace(cleaned, durable_name="admission")),
+        (subjects.EVENT_STREAM, replace(cleaned, durable_name="log-archiver")),
+        (subjects.ADVISORY_STREAM, replace(base, durable_name="dead-letter")),
+    )
+
+
+async def provision(client: Client, settings: Settings) -> None:
+    """Create what is missing, apply changed settings, refuse what would destroy messages.
+
+    Raises:
+        ProvisionRefused: the server is too old, or a stream differs in a way that can't be changed.
+    """
+    _check_version(client)
+    jetstream = client.jetstream(timeout=10)
+    for stream in streams(settings):
+        await _ensure_stream(jetstream, stream)
+    for stream_name, consumer in consumers(settings):
+        await jetstream.add_consumer(stream_name, consumer)
+
+
+def _check_version(client: Client) -> None:
+    server = client.connected_server_version
+    if (server.major, server.minor, server.patch) < _OLDEST_SERVER:
+        need = ".".join(map(str, _OLDEST_SERVER))
+        raise ProvisionRefused(
+            f"the NATS server is version {server.major}.{server.minor}.{server.patch}, at least {need} is needed "
+            "(older ones delete messages that used up their deliveries)"
+        )
+
+
+async def _ensure_stream(jetstream: JetStreamContext, wanted: StreamConfig) -> None:
+    try:
+        found = (await jetstream.stream_info(str(wanted.name))).config
+    except nats.js.errors.NotFoundError:
+        await jetstream.add_stream(wanted)
+        return
+    for name in _FIXED:
+        ours, theirs = getattr(wanted, name), getattr(found, name)
+        if ours != theirs and not (name == "subjects" and set(ours) >= set(theirs)):
+            raise ProvisionRefused(
+                f"stream {wanted.name} has {name} {theirs}, this version needs {ours}: drain it and delete "
+                f"it with `nats stream rm {wanted.name}`, or name another queue in DEPLOYMENT_QUEUE_NAME"
+            )
+    changes = {name: getattr(wanted, name) for name in (*_APPLIED, "subjects")}
+    if any(getattr(found, name) != value for name, value in changes.items()):
+        await jetstream.update_stream(replace(found, **changes))

@@ -1,0 +1,1 @@
+"""PostgreSQL: migrations, guarded functions, named queries and the typed access to them."""

@@ -1,0 +1,40 @@
+"""The connection pool and the named queries of `sql/`."""
+
+from pathlib import Path
+from typing import Any
+
+import aiosql
+import asyncpg
+import msgspec
+
+from shared.contracts.errors import ZepidError
+
+DATABASE_AWAY = (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.CannotConnectNowError, OSError)
+"""What asyncpg raises when the database is away rather than wrong."""
+
+
+async def open_pool(url: str, *, size: int = 10) -> asyncpg.Pool:
+    """Open a pool whose connections read and write `jsonb` as plain data.
+
+    Raises:
+        ZepidError: SERVICE_UNAVAILABLE, the database does not answer.
+    """
+
+    async def prepare(connection: asyncpg.Connection) -> None:
+        await connection.set_type_codec(
+            "jsonb", schema="pg_catalog", encoder=_encode_json, decoder=msgspec.json.decode, format="text"
+        )
+
+    try:
+        return await asyncpg.create_pool(url, min_size=1, max_size=size, init=prepare, command_timeout=30)
+    except (*DATABASE_AWAY, asyncpg.PostgresError) as error:
+        raise ZepidError("SERVICE_UNAVAILABLE", f"the database at POSTGRES_URL does not answer: {error}") from error
+
+
+def load_queries(name: str) -> Any:
+    """Load the named queries of `sql/<name>.sql`."""
+    return aiosql.from_path(Path(__file__).parent / "sql" / f"{name}.sql", "asyncpg", mandatory_parameters=False)
+
+
+def _encode_json(value: object) -> str:
+    return msgspec.json.encode(value).decode()

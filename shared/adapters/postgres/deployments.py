@@ -1,0 +1,186 @@
+"""The deployment's row: who changes it, and what each is allowed to see."""
+
+from datetime import datetime
+from typing import Any
+
+import asyncpg
+import msgspec
+
+from shared.adapters.postgres.database import load_queries
+from shared.contracts.errors import Failure, ZepidError
+from shared.ports import DeploymentRecord
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """The gateway's answer to a request: `accepted`, or why not.
+
+    Attributes:
+        verdict: accepted, not_found, inactive, snapshot_not_found or in_progress.
+        active_id: with in_progress, the deployment that holds the claim.
+        active_state: with in_progress, `preparing` or `deploying`.
+    """
+
+    verdict: str
+    active_id: str | None
+    active_state: str | None
+
+
+class AdmittedRow(msgspec.Struct, frozen=True):
+    """A deployment that was given a slot; `deadline` in seconds since 1970."""
+
+    id: str
+    project_id: str
+    organization_id: str
+    source: str
+    target: str
+    traceparent: str
+    deadline: float
+
+
+class EndedRow(msgspec.Struct, frozen=True):
+    """A deployment with its outcome, None while there is none."""
+
+    id: str
+    project_id: str
+    organization_id: str
+    source: str
+    target: str
+    traceparent: str
+    outcome: str | None
+    failure: Failure | None
+    url: str
+    release: str
+    admitted: bool
+    deadline: float | None
+
+
+class Decision(EndedRow, frozen=True):
+    """How a deployment ended; `decided` tells whether this call made it so."""
+
+    decided: bool
+
+
+class OverdueRow(msgspec.Struct, frozen=True):
+    """A deployment whose deadline has passed without an outcome, and the step it was in."""
+
+    id: str
+    stage: str
+
+
+class UnfinishedRow(EndedRow, frozen=True):
+    """A deployment in the pipeline; `quiet_seconds` since it was admitted or ended."""
+
+    quiet_seconds: float
+
+
+class Deployments:
+    """The guarded transitions and reads of the table `deployment`."""
+
+    def __init__(self, pool: asyncpg.Pool) -> None:
+        self._pool = pool
+        self._sql = load_queries("deployments")
+
+    async def accept(
+        self,
+        *,
+        id: str,
+        project_id: str,
+        organization_id: str,
+        user_id: str,
+        priority: int,
+        target: str,
+        snapshot_id: str | None,
+        traceparent: str,
+    ) -> Verdict:
+        """Record a deployment and take its project's claim, or say why not."""
+        row = await self._sql.accept(
+            self._pool,
+            id=id,
+            project_id=project_id,
+            organization_id=organization_id,
+            user_id=user_id,
+            priority=priority,
+            target=target,
+            snapshot_id=snapshot_id,
+            traceparent=traceparent,
+        )
+        return msgspec.convert(dict(row), Verdict)
+
+    async def admit(self, max_running: int, deadline_seconds: float) -> list[AdmittedRow]:
+        """Give free slots to waiting deployments and stamp their deadlines."""
+        rows = self._sql.admit(self._pool, max_running=max_running, deadline_seconds=deadline_seconds)
+        return [msgspec.convert(dict(row), AdmittedRow) async for row in rows]
+
+    async def end(
+        self, deployment_id: str, outcome: str, failure: Failure | None = None, url: str = "", release: str = ""
+    ) -> Decision:
+        """Decide the outcome, once; whatever was decided before stays.
+
+        Raises:
+            ZepidError: NOT_FOUND, there is no such deployment.
+        """
+        row = await self._sql.end_deployment(
+            self._pool, id=deployment_id, outcome=outcome, failure=failure, url=url, release_id=release
+        )
+        if row["id"] is None:
+            raise ZepidError("NOT_FOUND", f"deployment {deployment_id} is not recorded")
+        return msgspec.convert(dict(row), Decision)
+
+    async def free(self, deployment_id: str) -> None:
+        """Give back the claim and the slot of a deployment that has ended."""
+        await self._sql.free(self._pool, id=deployment_id)
+
+    async def deployment(self, deployment_id: str) -> DeploymentRecord | None:
+        """Return what a step may know of the deployment, or None."""
+        row = await self._sql.find(self._pool, id=deployment_id)
+        return msgspec.convert(dict(row), DeploymentRecord) if row else None
+
+    async def build_variables(self, deployment_id: str) -> dict[str, str]:
+        """Return the environment variables frozen for this deployment's build: none yet."""
+        return {}
+
+    async def insert_release(self, deployment_id: str, artifact: str) -> str:
+        """Insert the deployment's release once; return its id."""
+        return str(await self._sql.insert_release(self._pool, id=deployment_id, manifest=artifact))
+
+    async def point_to(self, deployment_id: str, release: str) -> bool:
+        """Flip the site's pointer unless the deployment has ended or lost its claim."""
+        return bool(await self._sql.point_site(self._pool, id=deployment_id, release_id=release))
+
+    async def overdue(self) -> list[OverdueRow]:
+        """Return deployments past their deadline without an outcome."""
+        return [msgspec.convert(dict(row), OverdueRow) async for row in self._sql.overdue(self._pool)]
+
+    async def unfinished(self) -> list[UnfinishedRow]:
+        """Return every deployment in the pipeline."""
+        return [msgspec.convert(dict(row), UnfinishedRow) async for row in self._sql.unfinished(self._pool)]
+
+    async def status(self, deployment_id: str) -> dict[str, Any] | None:
+        """Return the deployment with its projection, columns as in `sql/deployments.sql`, or None."""
+        row = await self._sql.status(self._pool, id=deployment_id)
+        return dict(row) if row else None
+
+    async def recent(
+        self,
+        *,
+        organization_id: str | None,
+        project_id: str | None,
+        shown: str | None,
+        before: datetime | None,
+        before_id: str | None,
+        limit: int,
+    ) -> list[dict[str, Any]]:
+        """Return deployments newest first, older than (`before`, `before_id`).
+
+        `shown` keeps those that are `pending`, at that step, or ended with that outcome.
+        """
+        rows = self._sql.recent(
+            self._pool,
+            organization_id=organization_id,
+            project_id=project_id,
+            shown=shown,
+            before=before,
+            before_id=before_id,
+            limit=limit,
+        )
+        return [dict(row) async for row in rows]

@@ -1,0 +1,83 @@
+"""Projects, their source snapshots, and which blobs each organisation has uploaded."""
+
+from collections.abc import Iterable
+from uuid import uuid4
+
+import asyncpg
+import msgspec
+
+from shared.adapters.postgres.database import load_queries
+from shared.ports import Manifest
+
+
+class ProjectRow(msgspec.Struct, frozen=True):
+    """A project.
+
+    Attributes:
+        site: worker name, the first label of the public host name.
+        settings: overrides of the build plan, only those that are set.
+        created_at: seconds since 1970.
+    """
+
+    id: str
+    name: str
+    organization_id: str
+    site: str
+    is_active: bool
+    settings: dict[str, str]
+    created_at: float | None
+
+
+class Projects:
+    """The tables `project`, `project_settings`, `site`, `snapshot` and `uploaded_blob`."""
+
+    def __init__(self, pool: asyncpg.Pool) -> None:
+        self._pool = pool
+        self._sql = load_queries("projects")
+
+    async def create(
+        self, *, id: str, name: str, organization_id: str, user_id: str, settings: dict[str, str]
+    ) -> ProjectRow:
+        """Insert a project, its site and its settings.
+
+        Raises:
+            asyncpg.UniqueViolationError: the id is taken.
+        """
+        row = await self._sql.create(
+            self._pool, id=id, name=name, organization_id=organization_id, user_id=user_id, settings=settings
+        )
+        return msgspec.convert(dict(row), ProjectRow)
+
+    async def find(self, project_id: str) -> ProjectRow | None:
+        """Return the project, or None."""
+        row = await self._sql.find(self._pool, id=project_id)
+        return msgspec.convert(dict(row), ProjectRow) if row else None
+
+    async def page(self, organization_id: str | None, after: str | None, limit: int) -> list[ProjectRow]:
+        """Return projects newest first, those below the project `after`; None: all, from the first."""
+        rows = self._sql.page(self._pool, organization_id=organization_id, after=after, limit=limit)
+        return [msgspec.convert(dict(row), ProjectRow) async for row in rows]
+
+    async def missing_blobs(self, organization_id: str, digests: Iterable[str]) -> list[str]:
+        """Return those digests that this organisation has not uploaded, in the order given."""
+        rows = self._sql.missing_blobs(self._pool, organization_id=organization_id, digests=list(digests))
+        return [row["digest"] async for row in rows]
+
+    async def record_blobs(self, organization_id: str, digests: Iterable[str]) -> None:
+        """Remember that an organisation has uploaded these blobs."""
+        await self._sql.record_blobs(self._pool, organization_id=organization_id, digests=list(digests))
+
+    async def record_snapshot(
+        self, project_id: str, organization_id: str, manifest_digest: str, manifest: Manifest
+    ) -> str:
+        """Make a tree the project's latest snapshot; return its id, the same for an unchanged tree."""
+        snapshot_id = await self._sql.record_snapshot(
+            self._pool,
+            id=f"snap_{uuid4().hex}",
+            project_id=project_id,
+            organization_id=organization_id,
+            manifest=manifest_digest,
+            file_count=len(manifest.files),
+            total_bytes=manifest.total_bytes,
+        )
+        return str(snapshot_id)

@@ -1,0 +1,84 @@
+-- name: accept^
+select verdict, active_id, active_state
+from accept_deployment(:id, :project_id, :organization_id, :user_id, :priority, :target, :snapshot_id, :traceparent);
+
+-- name: admit
+select id, project_id, organization_id, source, target, traceparent, extract(epoch from deadline)::float8 as deadline
+from admit_deployments(:max_running, :deadline_seconds);
+
+-- name: point_site$
+select point_site(:id, :release_id);
+
+-- name: end_deployment^
+select decided, (ended).id, (ended).project_id, (ended).organization_id, (ended).source, (ended).target,
+  (ended).traceparent, (ended).outcome, (ended).failure,
+  coalesce((ended).url, '') as url, coalesce((ended).release_id, '') as release,
+  (ended).admitted_at is not null as admitted, extract(epoch from (ended).deadline)::float8 as deadline
+from end_deployment(:id, :outcome, :failure, :url, :release_id);
+
+-- name: free$
+select free_deployment(:id);
+
+-- name: find^
+select d.id, d.project_id, d.organization_id, d.site, d.target, d.source, d.settings, d.outcome,
+  coalesce(p.is_active, false) as project_active
+from deployment d left join project p on p.id = d.project_id
+where d.id = :id;
+
+-- name: insert_release$
+-- The id is derived from the deployment's, so that every call names the same release.
+with inserted as (
+  insert into release (id, deployment_id, project_id, organization_id, site, manifest)
+  select 'rel_' || split_part(id, '_', 2), id, project_id, organization_id, site, :manifest
+  from deployment where id = :id
+  on conflict (deployment_id) do nothing
+  returning id
+)
+select coalesce((select id from inserted), (select id from release where deployment_id = :id));
+
+-- name: overdue
+-- Past the deadline and not decided.
+select d.id, coalesce(p.stage, 'validate') as stage
+from deployment d left join deployment_progress p on p.deployment_id = d.id
+where d.admitted_at is not null and d.freed_at is null and d.outcome is null and d.deadline < now();
+
+-- name: unfinished
+-- In the pipeline, not yet free.
+select d.id, d.project_id, d.organization_id, d.source, d.target, d.traceparent, d.outcome, d.failure,
+  coalesce(d.url, '') as url, coalesce(d.release_id, '') as release,
+  true as admitted, extract(epoch from d.deadline)::float8 as deadline,
+  extract(epoch from now() - greatest(d.admitted_at, d.ended_at))::float8 as quiet_seconds
+from deployment d
+where d.admitted_at is not null and d.freed_at is null;
+
+-- name: status^
+select d.id, d.project_id, d.organization_id, d.accepted_at, d.admitted_at, d.outcome as decided, d.failure as decided_failure,
+  d.url as decided_url, d.ended_at,
+  p.stage, p.progress, p.finished, p.outcome, p.failure, p.url, p.finished_at,
+  case when d.admitted_at is null and d.outcome is null then (
+    select count(*) + 1 from deployment w
+    where w.admitted_at is null and w.outcome is null
+      and (w.priority > d.priority or (w.priority = d.priority and w.accepted_at < d.accepted_at))
+  ) end as queue_position,
+  coalesce((
+    select jsonb_agg(jsonb_build_object(
+      'step', s.step, 'status', s.status, 'attempts', s.attempts, 'detail', s.detail, 'failure', s.failure,
+      'startedAt', extract(epoch from s.started_at), 'completedAt', extract(epoch from s.completed_at)))
+    from deployment_step s where s.deployment_id = d.id
+  ), '[]') as steps
+from deployment d left join deployment_progress p on p.deployment_id = d.id
+where d.id = :id;
+
+-- name: recent
+select d.id, d.project_id, coalesce(j.name, '') as project_name, d.organization_id, d.accepted_at, d.ended_at,
+  p.stage, p.progress, p.finished, p.outcome, p.url, p.finished_at
+from deployment d
+left join deployment_progress p on p.deployment_id = d.id
+left join project j on j.id = d.project_id
+where (:organization_id::text is null or d.organization_id = :organization_id)
+  and (:project_id::text is null or d.project_id = :project_id)
+  and (:shown::text is null
+    or :shown = case when p.stage is null then 'pending' when p.finished then p.outcome else p.stage end)
+  and (:before::timestamptz is null or (d.accepted_at, d.id) < (:before, :before_id::text))
+order by d.accepted_at desc, d.id desc
+limit :limit;

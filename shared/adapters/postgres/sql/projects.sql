@@ -1,0 +1,58 @@
+-- name: create^
+with made as (
+  insert into project (id, name, template_type, user_id, organization_id)
+  values (:id, :name, 'custom', :user_id, :organization_id)
+  returning *
+), site_made as (
+  insert into site (name, project_id, organization_id)
+  select site_name(id), id, organization_id from made
+  returning name
+), settings_made as (
+  insert into project_settings (project_id, settings) select id, :settings::jsonb from made
+)
+select m.id, m.name, m.organization_id, m.is_active, extract(epoch from m.created_at)::float8 as created_at,
+  s.name as site, :settings::jsonb as settings
+from made m, site_made s;
+
+-- name: find^
+select p.id, p.name, p.organization_id, p.is_active, extract(epoch from p.created_at)::float8 as created_at,
+  coalesce(s.name, site_name(p.id)) as site, coalesce(t.settings, '{}') as settings
+from project p
+left join site s on s.project_id = p.id
+left join project_settings t on t.project_id = p.id
+where p.id = :id;
+
+-- name: page
+select p.id, p.name, p.organization_id, p.is_active, extract(epoch from p.created_at)::float8 as created_at,
+  coalesce(s.name, site_name(p.id)) as site, coalesce(t.settings, '{}') as settings
+from project p
+left join site s on s.project_id = p.id
+left join project_settings t on t.project_id = p.id
+where (:organization_id::text is null or p.organization_id = :organization_id)
+  and (:after::text is null or (p.created_at, p.id) < (select c.created_at, c.id from project c where c.id = :after))
+order by p.created_at desc, p.id desc
+limit :limit;
+
+-- name: missing_blobs
+-- A digest that the organisation did not upload is missing for it, whoever else has it.
+select given.digest from unnest(:digests::text[]) with ordinality as given(digest, position)
+where not exists (
+  select from uploaded_blob u where u.organization_id = :organization_id and u.digest = given.digest)
+order by given.position;
+
+-- name: record_blobs!
+insert into uploaded_blob (organization_id, digest)
+select :organization_id, given.digest from unnest(:digests::text[]) as given(digest)
+on conflict do nothing;
+
+-- name: record_snapshot$
+-- An unchanged tree keeps its snapshot; only the latest counts, so that going back makes a new one.
+with latest as (
+  select id, manifest from snapshot where project_id = :project_id order by created_at desc limit 1
+), made as (
+  insert into snapshot (id, project_id, organization_id, manifest, file_count, total_bytes)
+  select :id, :project_id, :organization_id, :manifest, :file_count, :total_bytes
+  where not exists (select from latest where manifest = :manifest)
+  returning id
+)
+select coalesce((select id from made), (select id from latest));

@@ -1,0 +1,1 @@
+"""The words the services speak: commands, events, outcomes, subjects, errors."""

@@ -1,0 +1,76 @@
+"""How a service runs as a process of its own."""
+
+import asyncio
+import contextlib
+import signal
+import sys
+from collections.abc import Callable
+from typing import Protocol
+
+import uvloop
+
+from shared.adapters.postgres.migrate import migrate
+from shared.contracts.errors import ZepidError
+from shared.resources import Resources, open_resources
+from shared.settings import InvalidSettings, Settings, load_settings
+from shared.telemetry import configure_logs, configure_traces, flush_traces, log
+
+
+class Service(Protocol):
+    """Something that runs until it is told to stop."""
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Work until `stopping` is set, then finish what was begun and return."""
+        ...
+
+
+Create = Callable[[Resources], Service]
+
+
+def run_alone(name: str, create: Create) -> None:
+    """Run one service until SIGTERM or SIGINT; exits with 2 and one line when a setting is wrong."""
+    try:
+        settings = load_settings()
+    except InvalidSettings as error:
+        sys.exit(f"zepid {name}: {error}")
+    configure_logs(settings.log_level)
+    configure_traces(name)
+    try:
+        uvloop.run(_serve(name, create, settings))
+    except ZepidError as error:
+        sys.exit(f"zepid {name}: {error.message}. {error.code.hint}")
+    finally:
+        flush_traces()
+
+
+async def _serve(name: str, create: Create, settings: Settings) -> None:
+    stopping = asyncio.Event()
+    stop_on_signals(stopping)
+    await migrate(settings.postgres_url)
+    async with open_resources(settings, name) as resources:
+        log.info("service started", service=name)
+        await create(resources).run(stopping)
+        log.info("service stopped", service=name)
+
+
+def stop_on_signals(stopping: asyncio.Event) -> None:
+    """Set `stopping` at the first SIGTERM or SIGINT."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+
+
+async def run_together(services: dict[str, Service], stopping: asyncio.Event) -> None:
+    """Run services until `stopping` is set; if one fails the others are stopped and its error is raised."""
+    tasks = {asyncio.create_task(service.run(stopping), name=name) for name, service in services.items()}
+    done, rest = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+    stopping.set()
+    if rest:
+        await asyncio.wait(rest)
+    for task in done | rest:
+        task.result()
+
+
+async def sleep_or_stop(stopping: asyncio.Event, seconds: float) -> None:
+    """Wait `seconds`, or until `stopping` is set."""
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(stopping.wait(), seconds)

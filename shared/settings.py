@@ -1,0 +1,89 @@
+"""Every setting, read once from the environment and checked; a wrong value stops the service."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+Positive = Annotated[int, Meta(gt=0)]
+Port = Annotated[int, Meta(ge=0, le=65535)]
+
+
+class InvalidSettings(Exception):
+    """A setting is missing or wrong; the message is one line that names it."""
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """The settings; each is the environment variable of the same name in capitals.
+
+    Attributes:
+        nats_url: broker, may carry user and password.
+        postgres_url: database DSN.
+        object_store_url: `file:///path` or `s3://bucket-prefix?...`; buckets are folders below it.
+        data_dir: folder for sandboxes and caches of this host.
+        max_concurrent_deployments: deployments in the pipeline at a time, over all organisations.
+        max_deployment_timeout: milliseconds from admission to the deadline.
+        max_batch_size: messages fetched in one poll.
+        max_batch_timeout: upper bound of one poll in seconds; a waiting message is handled at once.
+        max_retries: tries of a step after the first.
+        edge_url: public address pattern of sites with `{site}` in it.
+        edge_address: host:port at which the edge itself listens, for probes.
+    """
+
+    nats_url: str = "nats://127.0.0.1:4222"
+    postgres_url: str = "postgresql://127.0.0.1:5432/zepid"
+    object_store_url: str = "file://.zepid/objects"
+    data_dir: str = ".zepid"
+    environment: Literal["development", "staging", "production"] = "development"
+    log_level: Literal["debug", "info", "warn", "error"] = "info"
+    host: str = "127.0.0.1"
+    port: Port = 3008
+    edge_port: Port = 3080
+    edge_url: str = "http://{site}.localhost:3080"
+    edge_address: str = "127.0.0.1:3080"
+    max_concurrent_deployments: Positive = 5
+    max_deployment_timeout: Positive = 600_000
+    max_batch_size: Annotated[int, Meta(gt=0, le=256)] = 10
+    max_batch_timeout: Annotated[float, Meta(gt=0, le=300)] = 30.0
+    max_retries: Annotated[int, Meta(ge=0, le=20)] = 3
+    deployment_queue_name: str = "deployment-queue"
+    deployment_dlq_name: str = "deployment-dlq"
+    sandbox_builder_default_provider: Literal["local", "noop"] = "local"
+    publisher: Literal["local", "noop"] = "local"
+    stream_replicas: Literal[1, 3, 5] = 1
+
+    def as_environ(self) -> dict[str, str]:
+        """Return the settings as environment variables for another process."""
+        return {name.upper(): str(getattr(self, name)) for name in self.__struct_fields__}
+
+    @property
+    def data_path(self) -> Path:
+        """The data folder, absolute."""
+        return Path(self.data_dir).resolve()
+
+    @property
+    def deadline_seconds(self) -> float:
+        """How long an admitted deployment may take."""
+        return self.max_deployment_timeout / 1000
+
+
+def load_settings(environ: Mapping[str, str] = os.environ, **overrides: Any) -> Settings:
+    """Read the settings from the environment; keyword arguments win.
+
+    Raises:
+        InvalidSettings: a value does not fit; the message names the variable.
+    """
+    given: dict[str, Any] = {
+        name: environ[name.upper()] for name in Settings.__struct_fields__ if environ.get(name.upper())
+    }
+    given.update(overrides)
+    for name, value in given.items():
+        try:
+            msgspec.convert({name: value}, Settings, strict=False)
+        except msgspec.ValidationError as error:
+            reason = str(error).split(" - at ")[0]
+            raise InvalidSettings(f"{name.upper()}={value!r} is not usable: {reason}") from None
+    return msgspec.convert(given, Settings, strict=False)

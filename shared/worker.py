@@ -1,0 +1,229 @@
+"""Consume → journal → handle → publish → acknowledge: the one place that does any of it.
+
+A worker serves one step. It asks the journal before it works, so that a redelivered command
+repeats no finished work; it publishes what follows before it acknowledges, so that a crash in
+between only repeats; and it leaves what follows to the outcome that the handler answers.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+import msgspec
+import structlog
+from nats.aio.msg import Msg
+from nats.errors import Error as BrokerError
+from opentelemetry.trace import SpanKind
+
+from shared.adapters.jetstream.bus import Bus, decode_command
+from shared.adapters.jetstream.consumer import Consumer
+from shared.adapters.postgres.database import DATABASE_AWAY
+from shared.adapters.postgres.deployments import Deployments
+from shared.attempt import Attempt
+from shared.conclusion import conclude
+from shared.contracts.errors import Failure, ZepidError
+from shared.contracts.events import Ended, Succeeded
+from shared.contracts.messages import Command, DeadLetter
+from shared.contracts.outcomes import Done, Outcome, Reject, Retry
+from shared.contracts.subjects import deployment_in_command
+from shared.pipeline import HEARTBEAT_SECONDS, Step
+from shared.ports import Fence, Ports
+from shared.settlement import Settlement
+from shared.step_log import JournalLog
+from shared.telemetry import TRACEPARENT, log, mark_failed, span, trace_id_in
+
+STARTED_AFTER_SECONDS = 0.02
+"""A step that is done sooner writes no `started` event: `succeeded` carries its start."""
+GRACE_SECONDS = 5.0
+"""How long running attempts may go on after a request to shut down."""
+
+Handle = Callable[[Command, Ports], Awaitable[Outcome]]
+
+
+class Worker:
+    """Serves one step of the pipeline until told to stop."""
+
+    def __init__(self, step: Step, handle: Handle, ports: Ports, bus: Bus, deployments: Deployments) -> None:
+        self._step = step
+        self._handle = handle
+        self._ports = ports
+        self._bus = bus
+        self._deployments = deployments
+        self._settlement = Settlement(step, bus, deployments)
+        self._max_deliver = 1 + ports.settings.max_retries
+        self._running: dict[asyncio.Task[None], Msg] = {}
+        self._stoppable: dict[str, asyncio.Task[None]] = {}
+        self._handing_back = False
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Work until `stopping` is set, then finish or hand back what is running."""
+        await self._bus.on_stop_requests(self._stop_one)
+        heartbeat = asyncio.create_task(self._keep_alive())
+        try:
+            async with self._bus.consumer(self._ports.settings.deployment_queue_name, self._step.name) as consumer:
+                await self._consume(consumer, stopping)
+        finally:
+            await self._drain()
+            heartbeat.cancel()
+
+    async def _consume(self, consumer: Consumer, stopping: asyncio.Event) -> None:
+        settings = self._ports.settings
+        stopped = asyncio.create_task(stopping.wait())
+        while not stopping.is_set():
+            free = self._step.concurrency - len(self._running)
+            if free <= 0:
+                await asyncio.wait({stopped, *self._running}, return_when=asyncio.FIRST_COMPLETED)
+                continue
+            batch = min(free, settings.max_batch_size)
+            for message in await consumer.poll(batch, settings.max_batch_timeout, stopping):
+                self._begin(message)
+
+    def _begin(self, message: Msg) -> None:
+        task = asyncio.create_task(self._process(message))
+        self._running[task] = message
+        task.add_done_callback(self._forget)
+
+    def _forget(self, task: asyncio.Task[None]) -> None:
+        del self._running[task]
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("delivery left to the broker", step=self._step.name, exc_info=error)
+
+    async def _keep_alive(self) -> None:
+        while True:
+            await asyncio.sleep(HEARTBEAT_SECONDS)
+            for message in list(self._running.values()):
+                await message.in_progress()
+
+    async def _drain(self) -> None:
+        """Let running attempts finish within the grace period, then hand the rest back."""
+        if self._running:
+            await asyncio.wait(set(self._running), timeout=GRACE_SECONDS)
+        self._handing_back = True
+        rest = set(self._running)
+        for task in rest:
+            task.cancel()
+        await asyncio.gather(*rest, return_exceptions=True)
+
+    async def _stop_one(self, deployment_id: str, code: str) -> None:
+        task = self._stoppable.get(deployment_id)
+        if task is not None:
+            log.info("stopped on request", deployment=deployment_id, step=self._step.name, code=code)
+            task.cancel()
+
+    async def _process(self, message: Msg) -> None:
+        """Handle one delivery from decoding to acknowledgement."""
+        try:
+            command = decode_command(message.data)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            await self._bury_undecodable(message, str(error))
+            return
+        traceparent = (message.headers or {}).get(TRACEPARENT, "")
+        attempt = Attempt(command, message.metadata.num_delivered, traceparent, time.time())
+        task = asyncio.current_task()
+        if task is not None and not self._step.cleans_up:
+            self._stoppable[command.deployment_id] = task
+        try:
+            with structlog.contextvars.bound_contextvars(
+                deployment=command.deployment_id, step=self._step.name, attempt=attempt.number
+            ):
+                await self._work(message, attempt)
+        except asyncio.CancelledError:
+            if self._handing_back:
+                await self._settlement.hand_back(attempt)
+            await message.ack_sync()
+        finally:
+            self._stoppable.pop(command.deployment_id, None)
+
+    async def _work(self, message: Msg, attempt: Attempt) -> None:
+        """Do what the journal does not show as done; acknowledge when all that follows is stored."""
+        before = await self._bus.ended_or_succeeded(attempt.command)
+        match before:
+            case Ended() if not self._step.cleans_up:
+                log.info("dropped: the deployment has ended", outcome=before.outcome)
+            case Succeeded(next=following):
+                log.info("dropped: this step had succeeded")
+                if following is not None:
+                    await self._bus.send(following, attempt.traceparent)
+            case _:
+                outcome = await self._attempt(attempt)
+                if isinstance(outcome, Retry):
+                    last = attempt.delivery >= self._max_deliver
+                    delay = await self._settlement.postpone(attempt, outcome.failure, last=last)
+                    await message.nak(delay=delay or None)
+                    return
+                await self._settlement.settle(attempt, outcome)
+        await message.ack_sync(timeout=5)
+
+    async def _attempt(self, attempt: Attempt) -> Outcome:
+        """Run the handler once, with a log, a span and a late `started` event."""
+        command = attempt.command
+        step_log = JournalLog(self._bus, command.deployment_id, self._step.name, attempt.number)
+        fence = Fence(command.epoch, command.issue, attempt.delivery)
+        ports = replace(self._ports, log=step_log, fence=fence, attempt=attempt.number)
+        started = asyncio.create_task(self._say_started(attempt))
+        attributes: dict[str, str | int | float | bool] = {
+            "messaging.system": "nats",
+            "messaging.operation.type": "process",
+            "messaging.destination.name": self._ports.settings.deployment_queue_name,
+            "zepid.deployment.id": command.deployment_id,
+            "zepid.project.id": command.project_id,
+            "zepid.step": self._step.name,
+            "zepid.attempt": attempt.number,
+        }
+        try:
+            with span(self._step.name, attempt.traceparent, kind=SpanKind.CONSUMER, attributes=attributes) as current:
+                outcome = await self._guarded(command, ports)
+                if not isinstance(outcome, Done):
+                    mark_failed(current, outcome.failure.code, outcome.failure.message)
+                    step_log.write("system", f"{outcome.failure.code}: {outcome.failure.message}", level="error")
+                return outcome
+        finally:
+            started.cancel()
+            await step_log.close()
+
+    async def _guarded(self, command: Command, ports: Ports) -> Outcome:
+        """Turn whatever the handler raises into an outcome; nothing may escape unexplained."""
+        try:
+            async with asyncio.timeout(self._step.timeout):
+                return await self._handle(command, ports)
+        except ZepidError as error:
+            failure = error.failure(self._step.name)
+            return Retry(failure) if failure.retryable else Reject(failure)
+        except TimeoutError:
+            return Retry(self._failure("STEP_TIMEOUT", f"{self._step.name} took longer than {self._step.timeout:g} s"))
+        except (*DATABASE_AWAY, BrokerError) as error:
+            log.warning("a dependency is away", error=repr(error))
+            return Retry(self._failure("SERVICE_UNAVAILABLE", f"a dependency went away during {self._step.name}"))
+        except Exception:  # noqa: BLE001 - the boundary: a defect is logged with its trace and retried
+            log.exception("the handler raised")
+            return Retry(self._failure("INTERNAL_ERROR", f"the {self._step.name} step met a defect of the service"))
+
+    async def _say_started(self, attempt: Attempt) -> None:
+        await asyncio.sleep(STARTED_AFTER_SECONDS)
+        await self._bus.record(attempt.started(), attempt.traceparent, attempt.copy)
+
+    async def _bury_undecodable(self, message: Msg, reason: str) -> None:
+        """Copy to the dead letters, fail the deployment, then terminate: in this order."""
+        deployment_id = deployment_in_command(message.subject)
+        letter = DeadLetter(
+            deployment_id=deployment_id,
+            actor=self._step.name,
+            reason="invalid_message",
+            deliveries=message.metadata.num_delivered,
+            died_at=time.time(),
+            body=message.data.decode(errors="replace"),
+            trace_id=trace_id_in((message.headers or {}).get(TRACEPARENT, "")),
+            errors=(reason,),
+        )
+        await self._bus.bury(letter, message.metadata.sequence.stream)
+        failure = self._failure("QUEUE_PROCESSING_FAILED", f"the {self._step.name} command could not be decoded")
+        try:
+            await conclude(self._deployments, self._bus, self._step.name, deployment_id, "failed", failure)
+        except ZepidError as unknown:
+            log.warning("no deployment to fail", deployment=deployment_id, error=unknown.message)
+        await self._bus.client.publish(message.reply, f"+TERM {reason}"[:200].encode())
+        log.error("undecodable command buried", deployment=deployment_id, step=self._step.name, reason=reason)
+
+    def _failure(self, code: str, message: str) -> Failure:
+        return ZepidError(code, message).failure(self._step.name)
