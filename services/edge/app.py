@@ -1,0 +1,153 @@
+"""The edge as an ASGI application: host → site → release → file.
+
+Three kinds of address lead to a site:
+- its host, `http://my-app.localhost:3080/` (the pattern of `EDGE_URL`);
+- one release's host, `http://rel-4f1c….my-app.localhost:3080/`;
+- the path form `/_sites/my-app/…` (or `/_sites/rel-4f1c….my-app/…`) on any host that is no site's,
+  for tools that cannot resolve such names. Pages are sent unchanged, so `/assets/…` in them leads
+  out of the prefix: to see a whole page, send the site's name as `Host` instead. All sites share
+  one origin there, so browsers are told to run them sandboxed.
+"""
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+from urllib.parse import quote
+
+import asyncpg
+
+from services.edge import pages
+from services.edge.answers import Answer, file_headers, healthy, redirect, say
+from services.edge.cache import Cache
+from services.edge.files import Found, Moved, resolve
+from services.edge.releases import Release, Releases
+from services.edge.request import Request, read_request
+from services.edge.responses import SMALLEST_COMPRESSED, compress, encoding_for, is_hashed, kind_of, matches
+from services.edge.sites import Sites
+from shared import blobs
+from shared.adapters.publishers.addresses import Addresses, parse_name
+from shared.contracts.errors import ZepidError
+from shared.ports import Objects
+from shared.settings import Settings
+from shared.telemetry import log
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+HEALTH_PATH = "/_edge/health"
+BODY_BYTES = 64 << 20
+"""Bytes of files, as they are and compressed, kept in memory."""
+
+
+class Edge:
+    """Serves sites. One pointer is read for a request, so its answer is of one release."""
+
+    def __init__(self, pool: asyncpg.Pool, objects: Objects, settings: Settings) -> None:
+        """Prepare; `objects` is the bucket of artifacts. One connection of the pool listens."""
+        self._sites = Sites(pool)
+        self._releases = Releases(pool, objects)
+        self._objects = objects
+        self._pattern = settings.edge_url
+        self._suffixes = Addresses(settings.edge_url).suffixes()
+        self._bodies: Cache[tuple[str, bytes], bytes] = Cache(BODY_BYTES, lambda body: 200 + len(body))
+
+    async def start(self) -> None:
+        """Begin to listen for switches; the server's lifespan calls it. It serves before that, too."""
+        await self._sites.start()
+
+    async def close(self) -> None:
+        """Stop listening."""
+        await self._sites.close()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, or start and stop with the server."""
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+            return
+        answer = await self._answer(scope)
+        body = b"" if scope["method"] == "HEAD" else answer.body
+        await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
+        await send({"type": "http.response.body", "body": body})
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        await receive()
+        await self.start()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self.close()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def _answer(self, scope: Scope) -> Answer:
+        if scope["path"] == HEALTH_PATH:
+            return healthy()
+        request = read_request(scope, self._suffixes)
+        try:
+            return await self._serve(request)
+        except ZepidError as error:
+            log.warning("the edge could not serve", site=request.name, path=request.path, error=error.message)
+            return say(pages.unavailable(error.message), request)
+        except Exception:  # noqa: BLE001 - the boundary: a defect is logged with its trace, and not shown
+            log.exception("the edge failed", site=request.name, path=request.path)
+            return say(pages.defect(), request)
+
+    async def _serve(self, request: Request) -> Answer:
+        if request.method not in ("GET", "HEAD"):
+            return say(pages.method_not_allowed(request.method), request)
+        if not request.name:
+            return say(pages.unknown_address(request.host, self._pattern), request)
+        if request.unclosed:
+            return redirect(f"./{quote(request.name)}/", request)
+        site, release_id = parse_name(request.name)
+        if release_id is not None:
+            release = await self._releases.get(release_id)
+            if release is None or release.site != site:
+                return say(pages.unknown_release(site, release_id), request)
+            return await self._from_release(release, (), request)
+        pointer = await self._sites.pointer(site)
+        if pointer is None:
+            return say(pages.unknown_site(site), request)
+        if pointer.release is None or (current := await self._releases.get(pointer.release)) is None:
+            return say(pages.nothing_live(site), request)
+        return await self._from_release(current, pointer.earlier, request)
+
+    async def _from_release(self, release: Release, earlier: tuple[str, ...], request: Request) -> Answer:
+        found = resolve(release.files, request.path, navigation=request.is_navigation)
+        if earlier and (found is None or (isinstance(found, Found) and found.status == 404)):
+            release, found = await self._from_earlier(release, found, earlier, request.path)
+        if found is None:
+            return say(pages.not_found(release.site, f"/{request.path}"), request, release)
+        if isinstance(found, Moved):
+            return redirect(found.to, request, release)
+        return await self._send_file(release, found, request)
+
+    async def _from_earlier(
+        self, release: Release, found: Found | None, earlier: tuple[str, ...], path: str
+    ) -> tuple[Release, Found | None]:
+        """Find a hashed asset for which a page loaded before the last switches still asks."""
+        if is_hashed(path):
+            for release_id in earlier:
+                older = await self._releases.get(release_id)
+                if older is not None and path in older.files:
+                    return older, Found(path, older.files[path])
+        return release, found
+
+    async def _send_file(self, release: Release, found: Found, request: Request) -> Answer:
+        encoding = b""
+        if found.entry.size >= SMALLEST_COMPRESSED and kind_of(found.path).compressible:
+            encoding = encoding_for(request.headers.get(b"accept-encoding", b""))
+        etag, headers = file_headers(release.id, found, encoding, request.path_form)
+        known = request.headers.get(b"if-none-match")
+        if known is not None and found.status == 200 and matches(known, etag):
+            return Answer(304, [*headers])
+        body = await self._body(found.entry.digest, encoding)
+        length = (b"content-length", b"%d" % len(body))
+        encoded = ((b"content-encoding", encoding),) if encoding else ()
+        return Answer(found.status, [*headers, length, *encoded], body)
+
+    async def _body(self, digest: str, encoding: bytes) -> bytes:
+        async def load() -> bytes:
+            if not encoding:
+                return await blobs.load(self._objects, digest, "a file of the site")
+            return await compress(await self._body(digest, b""), encoding)
+
+        return await self._bodies.get((digest, encoding), load) or b""

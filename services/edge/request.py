@@ -1,0 +1,60 @@
+"""What matters of a request."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+from uuid import uuid4
+
+PATH_FORM = "/_sites/"
+_ID_CHARACTERS = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-=")
+
+
+class Request(NamedTuple):
+    """One request.
+
+    Attributes:
+        name: the site, or a release in front of its site; None where the address names none.
+        path: decoded, without the leading slash and the path form's prefix.
+        headers: by lower-case name.
+        path_form: whether the path named the site, not the host.
+        unclosed: whether it did so without a slash at its end, where relative links go astray.
+    """
+
+    method: str
+    name: str | None
+    path: str
+    query: bytes
+    headers: Mapping[bytes, bytes]
+    path_form: bool = False
+    unclosed: bool = False
+
+    @property
+    def host(self) -> str:
+        """The `Host` header."""
+        return self.headers.get(b"host", b"").decode("latin-1")
+
+    @property
+    def id(self) -> str:
+        """The client's `X-Request-Id` if it can be shown again, else a new one."""
+        given = self.headers.get(b"x-request-id", b"")
+        return given.decode() if 0 < len(given) <= 255 and _ID_CHARACTERS.issuperset(given) else str(uuid4())
+
+    @property
+    def is_navigation(self) -> bool:
+        """Whether a person goes there: what the browser says, else the kind of answer that is taken."""
+        accept = self.headers.get(b"accept", b"*/*")
+        mode = self.headers.get(b"sec-fetch-mode")
+        return mode == b"navigate" or b"text/html" in accept or (mode is None and b"*/*" in accept)
+
+
+def read_request(scope: Mapping[str, Any], suffixes: tuple[str, ...]) -> Request:
+    """Read a request, whose host names a site if it ends with one of the suffixes."""
+    headers = dict(scope["headers"])
+    method, path, query = scope["method"], scope["path"], scope["query_string"]
+    host = headers.get(b"host", b"").decode("latin-1").partition(":")[0].lower()
+    for suffix in suffixes:
+        if host.endswith(suffix):
+            return Request(method, host[: -len(suffix)], path[1:], query, headers)
+    if not path.startswith(PATH_FORM):
+        return Request(method, None, path[1:], query, headers)
+    name, slash, rest = path[len(PATH_FORM) :].partition("/")
+    return Request(method, name, rest, query, headers, path_form=True, unclosed=not slash)

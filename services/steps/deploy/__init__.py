@@ -1,0 +1,1 @@
+"""The step that puts a release live."""

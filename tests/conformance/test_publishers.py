@@ -1,0 +1,184 @@
+"""What every publisher does; the local one over a real edge."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+import pytest_asyncio
+
+from shared.adapters.publishers import publishers
+from shared.adapters.publishers.addresses import Addresses, parse_name
+from shared.adapters.publishers.local import LocalPublisher
+from shared.adapters.publishers.noop import NoopPublisher
+from shared.contracts.errors import ZepidError
+from shared.ports import Publisher
+from shared.settings import Settings
+from tests.edge_world import EdgeWorld, edge_world, serving
+
+PAGE = {"index.html": b"<h1>hello</h1>"}
+LONGEST_NAME = "s" * 63
+
+
+@pytest_asyncio.fixture
+async def world(database_url: str, tmp_path: Path) -> AsyncIterator[EdgeWorld]:
+    async with edge_world(database_url, tmp_path) as world:
+        yield world
+
+
+@pytest.fixture(params=["local", "noop"])
+def publisher(request: pytest.FixtureRequest, world: EdgeWorld) -> Publisher:
+    settings = world.settings
+    return LocalPublisher(settings) if request.param == "local" else NoopPublisher(settings.edge_url)
+
+
+async def test_a_release_is_seen_at_its_own_address_before_the_switch(world: EdgeWorld, publisher: Publisher) -> None:
+    await world.add_site("shop")
+    release = await world.add_release("shop", PAGE)
+    await publisher.probe(publisher.release_url("shop", release), release)
+
+
+async def test_a_published_release_is_seen_at_the_public_address(world: EdgeWorld, publisher: Publisher) -> None:
+    for number in range(3):
+        release = await world.publish("shop", {"index.html": b"%d" % number})
+        await publisher.publish("shop", release)
+        await publisher.probe(publisher.public_url("shop"), release)
+
+
+async def test_addresses_are_distinct_and_fit_the_domain_name_system(publisher: Publisher) -> None:
+    release = f"rel_{'0' * 32}"
+    addresses = [publisher.public_url(LONGEST_NAME), publisher.release_url(LONGEST_NAME, release)]
+    hosts = [urlsplit(address).hostname or "" for address in addresses]
+    assert len(set(hosts)) == 2
+    assert all(len(host) <= 253 and max(map(len, host.split("."))) <= 63 for host in hosts)
+
+
+async def test_a_first_look_costs_little(world: EdgeWorld) -> None:
+    release = await world.publish("shop", PAGE)
+    publisher = LocalPublisher(world.settings)
+    await publisher.probe(publisher.public_url("shop"), release)
+    started = time.perf_counter()
+    await publisher.probe(publisher.public_url("shop"), release)
+    assert time.perf_counter() - started < 0.1
+
+
+async def test_a_switch_that_comes_late_is_waited_for(world: EdgeWorld) -> None:
+    await world.publish("shop", PAGE)
+    late = await world.add_release("shop", PAGE)
+    publisher = LocalPublisher(world.settings)
+    probing = asyncio.create_task(publisher.probe(publisher.public_url("shop"), late))
+    done, _ = await asyncio.wait({probing}, timeout=0.1)
+    assert not done
+    await world.point("shop", late)
+    await probing
+
+
+async def test_a_release_without_an_index_fails_at_once_with_a_hint(world: EdgeWorld) -> None:
+    release = await world.publish("shop", {"readme.txt": b"x"})
+    publisher = LocalPublisher(world.settings)
+    started = time.perf_counter()
+    with pytest.raises(ZepidError, match=r"answered 404.*index\.html") as failed:
+        await publisher.probe(publisher.public_url("shop"), release)
+    assert failed.value.code.name == "RELEASE_PROBE_FAILED"
+    assert publisher.public_url("shop") in failed.value.message
+    assert time.perf_counter() - started < 2
+
+
+async def test_an_empty_page_is_not_live(world: EdgeWorld) -> None:
+    release = await world.publish("shop", {"index.html": b""})
+    publisher = LocalPublisher(world.settings)
+    with pytest.raises(ZepidError, match="without a body") as failed:
+        await publisher.probe(publisher.public_url("shop"), release)
+    assert failed.value.code.name == "RELEASE_PROBE_FAILED"
+
+
+async def test_another_release_at_the_end_is_named(world: EdgeWorld) -> None:
+    served = await world.publish("shop", PAGE)
+    publisher = LocalPublisher(world.settings, probe_seconds=0.2)
+    with pytest.raises(ZepidError, match=f"as release {served}, not as rel_other") as failed:
+        await publisher.probe(publisher.public_url("shop"), "rel_other")
+    assert failed.value.code.name == "PUBLISH_FAILED"
+
+
+async def test_an_edge_that_is_away_is_no_fault_of_the_release() -> None:
+    publisher = LocalPublisher(Settings(edge_address="127.0.0.1:1"), probe_seconds=0.2)
+    with pytest.raises(ZepidError, match="no answer") as failed:
+        await publisher.probe(publisher.public_url("shop"), "rel_1")
+    assert failed.value.code.retryable
+
+
+class Scripted:
+    """An edge that answers what the test says, and keeps what it was asked."""
+
+    def __init__(self, *answers: tuple[int, dict[str, str], bytes]) -> None:
+        self.answers = list(answers)
+        self.asked: list[str] = []
+
+    async def __call__(self, scope, receive, send) -> None:
+        if scope["type"] == "lifespan":
+            for kind in ("startup", "shutdown"):
+                await receive()
+                await send({"type": f"lifespan.{kind}.complete"})
+            return
+        self.asked.append(dict(scope["headers"])[b"host"].decode() + scope["path"])
+        status, headers, body = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        raw = [(name.encode(), value.encode()) for name, value in headers.items()]
+        await send({"type": "http.response.start", "status": status, "headers": raw})
+        await send({"type": "http.response.body", "body": body})
+
+
+RELEASED = {"x-zepid-release": "rel_1"}
+
+
+async def probe(edge: Scripted, seconds: float = 5) -> None:
+    async with serving(edge) as port:
+        publisher = LocalPublisher(Settings(edge_address=f"127.0.0.1:{port}"), probe_seconds=seconds)
+        await publisher.probe("http://shop.localhost:3080/", "rel_1")
+
+
+async def test_redirects_are_followed_through_the_edge() -> None:
+    edge = Scripted(
+        (307, {"location": "./en/"}, b""), (301, {"location": "//www.test/x"}, b""), (200, RELEASED, b"page")
+    )
+    await probe(edge)
+    assert edge.asked == ["shop.localhost:3080/", "shop.localhost:3080/en/", "www.test/x"]
+
+
+async def test_a_probe_goes_on_through_failures_that_may_pass() -> None:
+    await probe(Scripted((503, {}, b"soon"), (502, RELEASED, b"soon"), (200, {}, b"old"), (200, RELEASED, b"page")))
+
+
+async def test_a_site_that_answers_500_is_not_live() -> None:
+    with pytest.raises(ZepidError, match="answered 500") as failed:
+        await probe(Scripted((500, RELEASED, b"broken")), seconds=0.2)
+    assert failed.value.code.name == "RELEASE_PROBE_FAILED"
+
+
+async def test_an_endless_redirect_is_not_live() -> None:
+    with pytest.raises(ZepidError, match="redirects"):
+        await probe(Scripted((307, {"location": "/"}, b"")), seconds=0.2)
+
+
+@pytest.mark.parametrize("name", ["local", "noop"])
+def test_every_installation_serves_the_target_local(name: str) -> None:
+    assert set(publishers(Settings(publisher=name))) == {"local"}
+
+
+@pytest.mark.parametrize(
+    ("pattern", "suffixes"),
+    [
+        ("http://{site}.localhost:3080", (".localhost",)),
+        ("https://{site}.Sites.example", (".sites.example", ".localhost")),
+        ("https://{site}-app.example:8443/", ("-app.example", ".localhost")),
+        ("http://127.0.0.1:3080/_sites/{site}", (".localhost",)),
+    ],
+)
+def test_the_edge_reads_the_addresses_that_the_publisher_writes(pattern: str, suffixes: tuple[str, ...]) -> None:
+    addresses = Addresses(pattern)
+    assert addresses.suffixes() == suffixes
+    assert addresses.of_site("shop") == pattern.replace("{site}", "shop").rstrip("/") + "/"
+    assert parse_name("shop") == ("shop", None)
+    assert "rel-12.shop" in addresses.of_release("shop", "rel_12")
+    assert parse_name("rel-12.shop") == ("shop", "rel_12")
