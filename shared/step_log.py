@@ -7,10 +7,10 @@ import time
 from shared.adapters.jetstream.bus import Bus
 from shared.contracts.errors import ZepidError
 from shared.contracts.messages import LogChunk, LogLine
+from shared.log_lines import LINES_PER_CHUNK
 from shared.telemetry import log
 
 CHUNK_BYTES = 32 * 1024
-CHUNK_LINES = 1000
 FLUSH_SECONDS = 0.25
 ATTEMPT_BYTES = 8 * 1024 * 1024
 _LINE_OVERHEAD = 80
@@ -65,7 +65,7 @@ class JournalLog:
 
     async def _publish_chunk(self) -> None:
         size = count = 0
-        for line in self._lines[:CHUNK_LINES]:
+        for line in self._lines[:LINES_PER_CHUNK]:
             size += len(line.message) + _LINE_OVERHEAD
             if count and size > CHUNK_BYTES:
                 break

@@ -22,6 +22,7 @@ from shared.resources import Resources, open_resources
 from shared.service import Service, run_together
 from shared.settings import Settings, load_settings
 from shared.worker import Handle, Worker
+from tests.waiting import until
 
 DEADLINE_SECONDS = 30.0
 
@@ -94,10 +95,13 @@ class Pipeline:
 
     async def finished(self, deployment_id: str, within: float = DEADLINE_SECONDS) -> Progress:
         """Wait until the projection shows the deployment finished."""
-        async with asyncio.timeout(within):
-            while not ((progress := await self.progress(deployment_id)) and progress.finished):
-                await asyncio.sleep(0.01)
-        return progress
+
+        async def is_finished() -> Progress | None:
+            progress = await self.progress(deployment_id)
+            return progress if progress and progress.finished else None
+
+        finished: Progress = await until(is_finished, within)
+        return finished
 
     async def outcome(self, deployment_id: str) -> str | None:
         record = await self.resources.deployments.deployment(deployment_id)

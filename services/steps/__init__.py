@@ -1,5 +1,1 @@
-"""The six steps: one folder each with `handler.py`, one worker each."""
-
-from services.steps.loader import create, load_handlers
-
-__all__ = ["create", "load_handlers"]
+"""The six steps: one folder each with `handler.py`; `loader.py` puts a worker around each."""

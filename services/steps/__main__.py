@@ -2,7 +2,7 @@
 
 import sys
 
-from services.steps import create
+from services.steps.loader import create
 from shared.pipeline import BY_NAME
 from shared.service import run_alone
 

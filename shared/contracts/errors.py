@@ -69,6 +69,7 @@ _TABLE: tuple[Code, ...] = (
     # the user's build
     Code("BUILD_PLAN_INVALID", 400, _USER, False, "Correct package.json or the project's build settings."),
     Code("BUILD_INSTALL_FAILED", 400, _USER, False, "Run the install command of the log on your machine and correct what it names."),
+    Code("BUILD_REGISTRY_UNAVAILABLE", 503, _TRANSIENT, True, "The package registry did not answer; it is tried again. If it is your own, check .npmrc."),
     Code("BUILD_DEPENDENCY_MISSING", 400, _USER, False, "Add the named package to package.json, or correct the import."),
     Code("BUILD_LOCKFILE_OUTDATED", 400, _USER, False, "Run the package manager's install once and commit the lock file."),
     Code("BUILD_SCRIPT_MISSING", 400, _USER, False, "Add a `build` script to package.json, or set a build command for the project."),

@@ -19,7 +19,7 @@ class BuildPlan(Message, frozen=True):
         manager: `npm`, `pnpm`, `yarn`, `bun`, or `none` for a static folder that needs no build.
         manager_version: exact version asked for by the project, or "" for the built-in default.
         root: the folder of the tree to work in, "." or a relative path.
-        lock: path of the lock file relative to `root`, or "" when there is none.
+        lock: path of the lock file in the tree (in `root`, or above it in a workspace), or "" when there is none.
         install: shell command that installs dependencies, or "" for the manager's own default.
         build: shell command that builds, or "" when nothing is to be run.
         output: folder relative to `root`, or "" to detect it after the build.

@@ -4,16 +4,18 @@ import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from shared.adapters.jetstream.bus import decode_event
 from shared.adapters.postgres.projections import Projections
 from shared.contracts.errors import ZepidError
 from shared.contracts.messages import Command
 from shared.contracts.outcomes import Back, Done, Outcome, Reject, Retry
 from shared.contracts.subjects import EVENT_STREAM, command, events_of
-from shared.adapters.jetstream.bus import decode_event
 from shared.ports import Ports
 from tests.pipeline import Pipeline, pipeline, rows, settings_for
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -153,11 +155,13 @@ async def test_a_command_delivered_again_after_success_repeats_no_work(running: 
     sandbox_done = next(decode_event(message.data) for message in stored if ".sandbox.succeeded" in message.subject)
     copy = sandbox_done.next
     await running.resources.bus.jetstream.publish(
-        command("sync", deployment_id), running_encode(copy), headers={"Nats-Msg-Id": "another copy"}
+        command("sync", deployment_id), msgspec.json.encode(copy), headers={"Nats-Msg-Id": "another copy"}
     )
-    async with asyncio.timeout(10):
-        while await running.resources.bus.has_commands(deployment_id):
-            await asyncio.sleep(0.01)
+
+    async def taken() -> bool:
+        return not await running.resources.bus.has_commands(deployment_id)
+
+    await until(taken)
     assert worked == [deployment_id]
 
 
@@ -184,9 +188,11 @@ async def test_the_global_limit_bounds_what_runs_at_once(nats_server: str, datab
 async def test_an_undecodable_command_is_buried_and_fails_its_deployment(running: Pipeline) -> None:
     running.start(only={"intake", "projector", "cleanup"})
     deployment_id = await running.request()
-    async with asyncio.timeout(10):
-        while not await running.resources.bus.has_commands(deployment_id) or not await running.progress(deployment_id):
-            await asyncio.sleep(0.01)
+
+    async def waits() -> bool:
+        return bool(await running.resources.bus.has_commands(deployment_id) and await running.progress(deployment_id))
+
+    await until(waits)
     await running.resources.bus.jetstream.publish(command("sync", deployment_id), b"\xff not json")
     await running.stop()
     running.start(only={"projector", "cleanup", "sync", "intake"})
@@ -223,9 +229,11 @@ async def test_a_vanished_command_is_published_again(
     async with pipeline(settings_for(nats_server, database_url, tmp_path)) as running:
         running.start(only={"intake", "projector", "validate"})
         deployment_id = await running.request()
-        async with asyncio.timeout(10):
-            while "validate.succeeded" not in await kinds(running, deployment_id):
-                await asyncio.sleep(0.01)
+
+        async def validated() -> bool:
+            return "validate.succeeded" in await kinds(running, deployment_id)
+
+        await until(validated)
         await running.stop()
         await running.resources.bus.jetstream.purge_stream("deployment-queue")
         running.start()
@@ -250,13 +258,10 @@ async def test_rebuilding_the_projection_gives_the_same_rows(running: Pipeline) 
     await pool.execute("update deployment_step set attempts = 77")
     async with pool.acquire() as connection:
         await Projections(connection).ask_for_rebuild()
-        async with asyncio.timeout(20):
-            while (await Projections(connection).position()).rebuild:
-                await asyncio.sleep(0.05)
+
+        async def rebuilt() -> bool:
+            position = await Projections(connection).position()
+            return position is not None and not position.rebuild
+
+        await until(rebuilt)
     assert {table: await rows(pool, table) for table in before} == before
-
-
-def running_encode(value: object) -> bytes:
-    import msgspec
-
-    return msgspec.json.encode(value)

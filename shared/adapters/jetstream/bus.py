@@ -16,6 +16,7 @@ from shared.contracts import subjects
 from shared.contracts.errors import ZepidError
 from shared.contracts.events import Ended, Event, Succeeded, kind_of
 from shared.contracts.messages import Command, DeadLetter, LogChunk, Wake
+from shared.pipeline import ACTORS, CLEANUP
 from shared.settings import Settings
 from shared.telemetry import TRACEPARENT, log
 
@@ -92,7 +93,9 @@ class Bus:
 
     async def purge_commands(self, deployment_id: str) -> None:
         """Remove what is queued for a deployment, its cleanup spared."""
-        for actor in ("intake", "validate", "sandbox", "sync", "build", "deploy"):
+        for actor in ACTORS:
+            if actor == CLEANUP.name:
+                continue
             await self.jetstream.purge_stream(
                 self.settings.deployment_queue_name, subject=subjects.command(actor, deployment_id)
             )

@@ -1,0 +1,175 @@
+"""The built output: found, streamed into blobs, named by one manifest."""
+
+import asyncio
+import posixpath
+from collections.abc import AsyncIterator
+from typing import NamedTuple
+
+from services.steps.build.attempt import Attempt
+from shared.blobs import add, store_manifest
+from shared.contracts.errors import ZepidError
+from shared.ports import Entry, Manifest, Objects, OutputFile
+from shared.source_rules import MAX_FILE_BYTES, MAX_FILES
+
+OUTPUT_FOLDERS = (
+    *("dist", "build", "out", ".output/public", ".vercel/output/static", "_site", "public", "www"),
+    *("storybook-static", ".vitepress/dist", "docs/.vitepress/dist"),
+)
+"""Where builds leave their output, in the order they are looked for."""
+
+_SERVER_FOLDER = ".next"
+_SERVED_PARTS = ("browser", "client")
+_PARALLEL = 8
+
+
+class Collected(NamedTuple):
+    """Files read from the sandbox and stored, and how many of them the bucket did not have yet."""
+
+    manifest: Manifest
+    new: int
+
+
+async def store_output(attempt: Attempt) -> str:
+    """Store what the build left; return the digest of its manifest.
+
+    Raises:
+        ZepidError: BUILD_NO_OUTPUT, BUILD_OUTPUT_INVALID; what sandbox and object store raise.
+    """
+    collected = await (_named_output(attempt) if attempt.plan.output else _detected_output(attempt))
+    files, size = len(collected.manifest.files), collected.manifest.total_bytes
+    attempt.say(f"stored {files:,} files, {size / 1e6:.2f} MB ({collected.new:,} new)")
+    return await store_manifest(attempt.ports.objects, collected.manifest)
+
+
+async def store_static(attempt: Attempt) -> str:
+    """Name the files of a site that needs no build; no byte is copied. Return the manifest's digest.
+
+    Of a whole source, hidden files (`.npmrc`, `.github/…`) are left out; `.well-known` stays.
+    """
+    folder = attempt.in_root(attempt.plan.output or ".")
+    manifest = below(attempt.source, folder)
+    if attempt.plan.output in ("", "."):
+        shown = {path: entry for path, entry in manifest.files.items() if not _hidden(path)}
+        if hidden := len(manifest.files) - len(shown):
+            attempt.say(f"{hidden} hidden files are not released")
+        manifest = Manifest(shown)
+    if not manifest.files:
+        raise ZepidError("BUILD_NO_OUTPUT", f"there is no file to release in {folder}")
+    attempt.say(f"nothing to build: {len(manifest.files):,} files, {manifest.total_bytes / 1e6:.2f} MB")
+    return await store_manifest(attempt.ports.objects, manifest)
+
+
+def below(manifest: Manifest, folder: str) -> Manifest:
+    """Return the part of a tree below a folder, its paths relative to it."""
+    if folder == ".":
+        return manifest
+    prefix = f"{folder}/"
+    files = {path[len(prefix) :]: entry for path, entry in manifest.files.items() if path.startswith(prefix)}
+    return Manifest(files)
+
+
+def served_part(manifest: Manifest) -> Manifest | None:
+    """Return the part of an output that has the index.html, or None.
+
+    Besides the folder itself: `browser` and `client` in it, and the same in its only folder
+    (`dist/<name>/browser` of Angular).
+    """
+    folders = {path.split("/")[0] for path in manifest.files if "/" in path}
+    only = folders.pop() if len(folders) == 1 else "."
+    for folder in (".", only):
+        for part in (".", *_SERVED_PARTS):
+            candidate = posixpath.normpath(posixpath.join(folder, part))
+            if posixpath.normpath(posixpath.join(candidate, "index.html")) in manifest.files:
+                return below(manifest, candidate)
+    return None
+
+
+async def _named_output(attempt: Attempt) -> Collected:
+    plan, ports = attempt.plan, attempt.ports
+    folder = attempt.in_root(plan.output)
+    if not await ports.sandboxes.folders(attempt.sandbox, ports.fence, [folder]):
+        message = f"the output directory {plan.output!r} has no file after `{plan.build}`"
+        raise ZepidError("BUILD_NO_OUTPUT", message)
+    return await _collect(attempt, folder)
+
+
+async def _detected_output(attempt: Attempt) -> Collected:
+    ports = attempt.ports
+    candidates = [attempt.in_root(folder) for folder in OUTPUT_FOLDERS]
+    found = await ports.sandboxes.folders(attempt.sandbox, ports.fence, candidates)
+    pageless = []
+    for folder in found:
+        collected = await _collect(attempt, folder)
+        if _same_files(collected.manifest, below(attempt.source, folder)):
+            continue
+        if part := served_part(collected.manifest):
+            attempt.say(f"output found in {folder}")
+            return collected._replace(manifest=part)
+        pageless.append(folder)
+    raise await _no_output(attempt, pageless)
+
+
+async def _no_output(attempt: Attempt, pageless: list[str]) -> ZepidError:
+    message = f"`{attempt.plan.build}` ended well, but left no site: "
+    if pageless:
+        message += f"{', '.join(pageless)} has no index.html; "
+    message += f"looked for an index.html in {', '.join(OUTPUT_FOLDERS)}"
+    server = attempt.in_root(_SERVER_FOLDER)
+    if await attempt.ports.sandboxes.folders(attempt.sandbox, attempt.ports.fence, [server]):
+        message += "; Next.js built a server: set `output: 'export'` in its configuration to get a site"
+    return ZepidError("BUILD_NO_OUTPUT", message)
+
+
+async def _collect(attempt: Attempt, folder: str) -> Collected:
+    ports = attempt.ports
+    return await store_files(ports.objects, ports.sandboxes.collect(attempt.sandbox, ports.fence, folder))
+
+
+async def store_files(objects: Objects, files: AsyncIterator[OutputFile]) -> Collected:
+    """Store files as they come, a few at a time.
+
+    Raises:
+        ZepidError: BUILD_OUTPUT_INVALID beyond the limits of a release; what the iterator raises.
+    """
+    entries: dict[str, Entry] = {}
+    running: set[asyncio.Task[bool]] = set()
+    new = 0
+
+    async def keep(file: OutputFile) -> bool:
+        stored = await add(objects, file.data)
+        entries[file.path] = Entry(stored.digest, len(file.data), file.mode)
+        return stored.new
+
+    try:
+        count = 0
+        async for file in files:
+            count += 1
+            _check_limits(file, count)
+            running.add(asyncio.create_task(keep(file)))
+            if len(running) >= _PARALLEL:
+                done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                new += sum(task.result() for task in done)
+        new += sum(await asyncio.gather(*running))
+    finally:
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+    return Collected(Manifest(dict(sorted(entries.items()))), new)
+
+
+def _check_limits(file: OutputFile, count: int) -> None:
+    if count > MAX_FILES:
+        raise ZepidError("BUILD_OUTPUT_INVALID", f"the output has more than {MAX_FILES:,} files")
+    if len(file.data) > MAX_FILE_BYTES:
+        size = len(file.data) / 2**20
+        raise ZepidError("BUILD_OUTPUT_INVALID", f"{file.path} has {size:.1f} MiB; 25 MiB is the limit", file=file.path)
+
+
+def _same_files(output: Manifest, source: Manifest) -> bool:
+    return {path: entry.digest for path, entry in output.files.items()} == {
+        path: entry.digest for path, entry in source.files.items()
+    }
+
+
+def _hidden(path: str) -> bool:
+    return any(segment.startswith(".") and segment != ".well-known" for segment in path.split("/"))

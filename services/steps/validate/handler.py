@@ -1,0 +1,72 @@
+"""The validate step: project, source and settings are usable; makes the build plan."""
+
+import posixpath
+
+import msgspec
+
+from services.steps.validate.plan import describe, files_to_read, make_plan
+from services.steps.validate.tree import Tree
+from shared.blobs import load, load_manifest, safe_path
+from shared.contracts.errors import ZepidError
+from shared.contracts.messages import BuildPlan, Command
+from shared.contracts.outcomes import Done, Outcome
+from shared.ports import DeploymentRecord, Manifest, Ports
+from shared.source_rules import MAX_FILE_BYTES, MAX_FILES
+
+
+async def handle(command: Command, ports: Ports) -> Outcome:
+    """Check what is to be deployed and decide how it is built.
+
+    Raises:
+        ZepidError: PROJECT_NOT_FOUND, PROJECT_INACTIVE, SOURCE_MISSING, SOURCE_INVALID,
+            BUILD_PLAN_INVALID, BUILD_SCRIPT_MISSING, BUILD_NO_OUTPUT, STORAGE_READ_FAILED.
+    """
+    record = await _deployable(command, ports)
+    if not command.work.source:
+        raise ZepidError("SOURCE_MISSING", f"project {command.project_id} has no source to deploy")
+    manifest = await load_manifest(ports.objects, command.work.source)
+    check_tree(manifest)
+    plan = await _plan(manifest, record.settings, ports)
+    for warning in plan.warnings:
+        ports.log.write("system", warning, level="warn")
+    ports.log.write("system", describe(plan))
+    return Done(msgspec.structs.replace(command.work, plan=plan), describe(plan))
+
+
+async def _deployable(command: Command, ports: Ports) -> DeploymentRecord:
+    record = await ports.records.deployment(command.deployment_id)
+    if record is None:
+        raise ZepidError("PROJECT_NOT_FOUND", f"the deployment's project {command.project_id} is gone")
+    if not record.project_active:
+        raise ZepidError("PROJECT_INACTIVE", f"project {command.project_id} is not active")
+    return record
+
+
+async def _plan(manifest: Manifest, settings: dict[str, str], ports: Ports) -> BuildPlan:
+    tree = Tree(manifest.files)
+    texts = {
+        path: await load(ports.objects, manifest.files[path].digest, path) for path in files_to_read(tree, settings)
+    }
+    return make_plan(Tree(manifest.files, texts), settings)
+
+
+def check_tree(manifest: Manifest) -> None:
+    """Refuse a tree that cannot be written as files.
+
+    Raises:
+        ZepidError: SOURCE_MISSING, SOURCE_INVALID; the message names the path.
+    """
+    files = manifest.files
+    if not files:
+        raise ZepidError("SOURCE_MISSING", "the source has no file")
+    if len(files) > MAX_FILES:
+        raise ZepidError("SOURCE_INVALID", f"the source has {len(files):,} files; {MAX_FILES:,} is the limit")
+    for path, entry in files.items():
+        folder = posixpath.dirname(safe_path(path))
+        while folder:
+            if folder in files:
+                raise ZepidError("SOURCE_INVALID", f"{folder!r} is both a file and a folder of the source", file=path)
+            folder = posixpath.dirname(folder)
+        if entry.size > MAX_FILE_BYTES:
+            size = entry.size / 2**20
+            raise ZepidError("SOURCE_INVALID", f"{path} has {size:.1f} MiB; 25 MiB is the limit", file=path)

@@ -1,0 +1,15 @@
+"""Sandbox providers: isolated places for untrusted code, behind `shared.ports.Sandboxes`."""
+
+from shared.ports import Sandboxes
+from shared.settings import Settings
+
+
+def open_sandboxes(settings: Settings) -> Sandboxes:
+    """Return the provider that SANDBOX_BUILDER_DEFAULT_PROVIDER names."""
+    if settings.sandbox_builder_default_provider == "noop":
+        from shared.adapters.sandboxes.noop import NoopSandboxes
+
+        return NoopSandboxes()
+    from shared.adapters.sandboxes.local.provider import LocalSandboxes
+
+    return LocalSandboxes(settings.data_path)

@@ -1,0 +1,181 @@
+"""What one sandbox is on disk, so that any process of this host can carry on with it.
+
+<sandboxes>/<name>/meta.json   organisation, layer
+                   fence       highest fence seen, under a file lock
+                   running/    one file a command: its processes
+                   etc/        passwd and group as commands see them
+                   source/     the written tree, never changed by a command
+                   upper/ work/ what commands changed in the project, as an overlay keeps it
+                   home/       the commands' HOME
+"""
+
+import os
+import re
+import uuid
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from shared.adapters.sandboxes.local import processes
+from shared.adapters.sandboxes.local.files import (
+    locked,
+    make_folder,
+    remove_set_aside,
+    remove_tree,
+    replace_file,
+    set_aside,
+)
+from shared.adapters.sandboxes.local.processes import Process
+from shared.contracts.errors import ZepidError
+from shared.ports import Fence
+
+UID_INSIDE = 1000
+_PASSWD = f"build:x:{UID_INSIDE}:{UID_INSIDE}::/home/build:/bin/sh\n"
+_GROUP = f"build:x:{UID_INSIDE}:\n"
+_CHANGED = ("upper", "work", "home")
+
+
+class Meta(msgspec.Struct, frozen=True):
+    """What a sandbox is: whose, and the key of the layer on top of its source ("" = none)."""
+
+    organization_id: str
+    layer: str = ""
+
+
+def checked_name(name: str) -> str:
+    """Return a name that is safe as a folder's.
+
+    Raises:
+        ZepidError: SANDBOX_CREATE_FAILED, it is not.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,200}", name):
+        raise ZepidError("SANDBOX_CREATE_FAILED", f"{name!r} is not a usable name: letters, digits, - and _ only.")
+    return name
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxFolder:
+    """One sandbox's folder.
+
+    Attributes:
+        path: the folder.
+        owner: uid and gid of the sandbox's processes; None = this process's own.
+    """
+
+    path: Path
+    owner: tuple[int, int] | None
+
+    def create(self, meta: Meta) -> None:
+        """Make the folder whole or not at all; fine if it is there already."""
+        new = self.path.with_name(f".new-{uuid.uuid4().hex}")
+        make_folder(new, 0o755)
+        for name in ("running", "etc"):
+            make_folder(new / name, 0o755)
+        for name in ("source", *_CHANGED):
+            make_folder(new / name, 0o755, self.owner)
+        replace_file(new / "etc" / "passwd", _PASSWD.encode())
+        replace_file(new / "etc" / "group", _GROUP.encode())
+        replace_file(new / "meta.json", msgspec.json.encode(meta))
+        try:
+            new.rename(self.path)
+        except OSError:
+            remove_tree(new)
+            if self.meta().organization_id != meta.organization_id:
+                raise ZepidError(
+                    "SANDBOX_CREATE_FAILED", f"Sandbox {self.path.name} belongs to another organisation."
+                ) from None
+
+    def exists(self) -> bool:
+        """Whether there is such a sandbox."""
+        return (self.path / "meta.json").exists()
+
+    def meta(self) -> Meta:
+        """Return what the sandbox is; raises SANDBOX_CONNECT_FAILED when it is gone."""
+        try:
+            return msgspec.json.decode((self.path / "meta.json").read_bytes(), type=Meta)
+        except FileNotFoundError:
+            raise self._gone() from None
+
+    def set_layer(self, key: str) -> None:
+        """Name the layer on top of the source."""
+        meta = msgspec.structs.replace(self.meta(), layer=key)
+        replace_file(self.path / "meta.json", msgspec.json.encode(meta))
+
+    @contextmanager
+    def claimed(self, fence: Fence) -> Iterator[None]:
+        """Hold the sandbox against others for a moment, as the attempt with this fence.
+
+        A fence higher than those seen takes over: what runs is killed first.
+
+        Raises:
+            ZepidError: SANDBOX_FENCED, a higher fence was seen; SANDBOX_CONNECT_FAILED, it is gone.
+        """
+        with self._locked() as descriptor:
+            text = os.pread(descriptor, 200, 0)
+            seen = Fence(*msgspec.json.decode(text, type=tuple[int, int, int])) if text else None
+            if seen and fence < seen:
+                raise ZepidError("SANDBOX_FENCED", f"Sandbox {self.path.name} is owned by a newer attempt.")
+            if seen != fence:
+                self._end_running()
+                new = msgspec.json.encode((fence.epoch, fence.issue, fence.delivery))
+                os.pwrite(descriptor, new, 0)
+                os.truncate(descriptor, len(new))
+            yield
+
+    def record(self, fence: Fence, command: str, members: list[Process]) -> None:
+        """Note the processes of a running command, for whoever must kill it; raises like `claimed`."""
+        with self.claimed(fence):
+            replace_file(self.path / "running" / command, msgspec.json.encode(members))
+
+    def forget(self, command: str) -> None:
+        """Drop the note of a command whose processes are dead."""
+        (self.path / "running" / command).unlink(missing_ok=True)
+
+    def reset(self, fence: Fence) -> None:
+        """Start over from the written source; raises like `claimed`."""
+        with self.claimed(fence):
+            self._end_running()
+            self.set_layer("")
+            self.renew(*_CHANGED)
+        remove_set_aside(self.path)
+
+    def renew(self, *names: str) -> None:
+        """Put an empty folder in the place of each of these; the old ones are only set aside."""
+        for name in names:
+            set_aside(self.path / name)
+            make_folder(self.path / name, 0o755, self.owner)
+
+    def destroy(self) -> None:
+        """Kill what runs, prove it dead, remove everything; fine if it is gone."""
+        try:
+            with self._locked():
+                self._end_running()
+                set_aside(self.path)
+        except ZepidError as error:
+            if error.code.name != "SANDBOX_CONNECT_FAILED":
+                raise
+        remove_set_aside(self.path.parent)
+
+    @contextmanager
+    def _locked(self) -> Iterator[int]:
+        with ExitStack() as stack:
+            try:
+                descriptor = stack.enter_context(locked(self.path / "fence"))
+            except FileNotFoundError:
+                raise self._gone() from None
+            yield descriptor
+
+    def _end_running(self) -> None:
+        for note in (self.path / "running").glob("[!.]*"):
+            members = msgspec.json.decode(note.read_bytes(), type=list[Process])
+            for process in members[:1]:
+                members += processes.children(process)
+            for process in members:
+                processes.end(process)
+            note.unlink(missing_ok=True)
+
+    def _gone(self) -> ZepidError:
+        return ZepidError("SANDBOX_CONNECT_FAILED", f"There is no sandbox {self.path.name} on this host.")
