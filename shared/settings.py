@@ -30,6 +30,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         max_batch_timeout: upper bound of one poll in seconds; a waiting message is handled at once.
         max_retries: tries of a step after the first.
         edge_url: public address pattern of sites with `{site}` in it.
+        allowed_origins: browser origins that may call the API, separated by commas.
         edge_address: host:port at which the edge itself listens, for probes.
     """
 
@@ -44,6 +45,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     edge_port: Port = 3080
     edge_url: str = "http://{site}.localhost:3080"
     edge_address: str = "127.0.0.1:3080"
+    allowed_origins: str = ""
     max_concurrent_deployments: Positive = 5
     max_deployment_timeout: Positive = 600_000
     max_batch_size: Annotated[int, Meta(gt=0, le=256)] = 10
@@ -63,6 +65,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def data_path(self) -> Path:
         """The data folder, absolute."""
         return Path(self.data_dir).resolve()
+
+    @property
+    def origins(self) -> tuple[str, ...]:
+        """The allowed origins as a list."""
+        return tuple(origin for origin in self.allowed_origins.replace(" ", "").split(",") if origin)
 
     @property
     def deadline_seconds(self) -> float:

@@ -1,0 +1,1 @@
+"""What `zepid bench` measures."""

@@ -1,0 +1,112 @@
+"""The floor: the same chain of six steps by hand, with nothing but the broker.
+
+Per step one event and one command are published and the message is acknowledged with confirmation;
+synchronous writes, the same concurrency, no HTTP, no SQL, no journal check, no projection.
+"""
+
+import asyncio
+import time
+from dataclasses import dataclass
+
+import nats
+from nats.aio.msg import Msg
+from nats.js import JetStreamContext
+from nats.js.api import AckPolicy, ConsumerConfig, RetentionPolicy, StreamConfig
+
+STEPS = 6
+_BATCH = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Chains a second, and the median and 99th percentile of one chain in milliseconds."""
+
+    rate: float
+    p50: float
+    p99: float
+
+
+def summarize(seconds: list[float], elapsed: float) -> Measured:
+    """Return the figures of one run from the time of each chain."""
+    ordered = sorted(seconds)
+    return Measured(
+        rate=len(ordered) / elapsed,
+        p50=ordered[len(ordered) // 2] * 1000,
+        p99=ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))] * 1000,
+    )
+
+
+async def measure_floor(nats_url: str, count: int, concurrency: int) -> Measured:
+    """Run `count` chains, `concurrency` at a time, on streams of its own."""
+    client = await nats.connect(nats_url)
+    jetstream = client.jetstream()
+    await jetstream.add_stream(
+        StreamConfig(name="floor-queue", subjects=["floor.queue.>"], retention=RetentionPolicy.WORK_QUEUE)
+    )
+    await jetstream.add_stream(StreamConfig(name="floor-events", subjects=["floor.event.>"]))
+    chain = _Chain(jetstream)
+    workers = [asyncio.create_task(chain.work(await _consumer(jetstream, step), step)) for step in range(STEPS)]
+    started = time.perf_counter()
+    numbers = iter(range(count))
+    seconds: list[float] = []
+
+    async def load() -> None:
+        for number in numbers:
+            began = time.perf_counter()
+            await chain.run(number)
+            seconds.append(time.perf_counter() - began)
+
+    await asyncio.gather(*(load() for _ in range(concurrency)))
+    elapsed = time.perf_counter() - started
+    for worker in workers:
+        worker.cancel()
+    await asyncio.gather(*workers, return_exceptions=True)
+    await jetstream.delete_stream("floor-queue")
+    await jetstream.delete_stream("floor-events")
+    await client.close()
+    return summarize(seconds, elapsed)
+
+
+async def _consumer(jetstream: JetStreamContext, step: int) -> JetStreamContext.PullSubscription:
+    name = f"step-{step}"
+    config = ConsumerConfig(
+        durable_name=name, filter_subject=f"floor.queue.{step}.*", ack_policy=AckPolicy.EXPLICIT, ack_wait=30
+    )
+    await jetstream.add_consumer("floor-queue", config)
+    return await jetstream.pull_subscribe_bind(name, "floor-queue")
+
+
+class _Chain:
+    def __init__(self, jetstream: JetStreamContext) -> None:
+        self._jetstream = jetstream
+        self._ended: dict[str, asyncio.Event] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def run(self, number: int) -> None:
+        ended = self._ended[str(number)] = asyncio.Event()
+        await self._publish(f"floor.queue.0.{number}", f"{number}.0")
+        await ended.wait()
+
+    async def work(self, consumer: JetStreamContext.PullSubscription, step: int) -> None:
+        while True:
+            try:
+                messages = await consumer.fetch(_BATCH, timeout=5)
+            except TimeoutError:
+                continue
+            for message in messages:
+                task = asyncio.create_task(self._step(message, step))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+
+    async def _step(self, message: Msg, step: int) -> None:
+        number = message.subject.rsplit(".", 1)[1]
+        event = self._publish(f"floor.event.{number}.{step}", f"{number}.event.{step}")
+        if step + 1 < STEPS:
+            await asyncio.gather(event, self._publish(f"floor.queue.{step + 1}.{number}", f"{number}.{step + 1}"))
+        else:
+            await event
+            self._ended.pop(number).set()
+        await message.ack_sync()
+
+    async def _publish(self, subject: str, message_id: str) -> None:
+        await self._jetstream.publish(subject, b"{}", headers={"Nats-Msg-Id": message_id})

@@ -1,0 +1,31 @@
+"""The services with steps that do nothing, as a process of its own (for `zepid bench pipeline`)."""
+
+import asyncio
+
+from services.cli.catalog import load
+from services.steps.loader import open_ports
+from services.steps.noop import noop_handlers
+from shared.pipeline import STEPS
+from shared.resources import Resources
+from shared.service import Service, run_alone, run_together
+from shared.worker import Worker
+
+_OTHERS = ("intake", "projector", "log-archiver", "dead-letter", "reconciler", "gateway")
+
+
+class NoopStack:
+    """Everything `zepid up` runs but the edge, which no-op deployments do not reach."""
+
+    def __init__(self, resources: Resources) -> None:
+        ports, handlers = open_ports(resources), noop_handlers()
+        self._services: dict[str, Service] = {name: load(name)(resources) for name in _OTHERS} | {
+            step.name: Worker(step, handlers[step.name], ports, resources.bus, resources.deployments) for step in STEPS
+        }
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Run all until `stopping` is set."""
+        await run_together(self._services, stopping)
+
+
+if __name__ == "__main__":
+    run_alone("bench", NoopStack)

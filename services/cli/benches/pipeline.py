@@ -1,0 +1,188 @@
+"""`zepid bench pipeline`: no-op deployments through HTTP to their outcome, and the floor beside it."""
+
+import asyncio
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from uuid import uuid4
+
+import asyncpg
+import httpcore
+import msgspec
+import nats
+import typer
+import uvloop
+from nats.aio.msg import Msg
+
+from infra.dev.child import Child
+from infra.dev.data_dir import port_for
+from infra.dev.stack import EmbeddedStack, Endpoints
+from services.cli.benches.floor import Measured, measure_floor, summarize
+from shared.adapters.postgres.database import open_pool
+from shared.adapters.postgres.migrate import migrate
+from shared.adapters.postgres.tokens import Tokens
+from shared.contracts.subjects import deployment_in
+
+ORGANIZATION = "bench"
+IDLE_COUNT = 100
+RAISED = {"MAX_CONCURRENT_DEPLOYMENTS": "1000000", "LOG_LEVEL": "warn"}
+"""Settings that would otherwise refuse or hold back the load; named in the output."""
+_ENDED = "deployment.event.*.*.ended"
+_READY_SECONDS = 60.0
+
+
+def bench_pipeline(count: int, concurrency: int, *, as_json: bool) -> None:
+    """Measure and print; see `zepid bench pipeline --help`."""
+    uvloop.run(_bench(count, concurrency, as_json=as_json))
+
+
+async def _bench(count: int, concurrency: int, *, as_json: bool) -> None:
+    with tempfile.TemporaryDirectory(prefix="zepid-bench-") as folder:
+        async with EmbeddedStack(Path(folder), {}) as endpoints, _running(Path(folder), endpoints) as load:
+            _say(as_json, f"Limits raised for the load: {', '.join(f'{k}={v}' for k, v in RAISED.items())}")
+            _say(as_json, f"Warming up, then {IDLE_COUNT} one after the other, then {count} at {concurrency} at once …")
+            await load.run(concurrency * 2, concurrency)
+            idle = await load.run(IDLE_COUNT, 1)
+            floor_before = await measure_floor(endpoints.nats_url, count // 2, concurrency)
+            loaded = await load.run(count, concurrency)
+            floor_after = await measure_floor(endpoints.nats_url, count // 2, concurrency)
+    floor = (floor_before.rate + floor_after.rate) / 2
+    ratio = loaded.rate / floor
+    if as_json:
+        result = {
+            "deployments": count,
+            "concurrency": concurrency,
+            "perSecond": round(loaded.rate, 1),
+            "p50Ms": round(loaded.p50, 2),
+            "p99Ms": round(loaded.p99, 2),
+            "idleP50Ms": round(idle.p50, 2),
+            "idleP99Ms": round(idle.p99, 2),
+            "floorPerSecond": round(floor, 1),
+            "ratio": round(ratio, 3),
+            "raised": RAISED,
+        }
+        typer.echo(msgspec.json.encode(result).decode())
+        return
+    _print("one at a time", idle)
+    _print(f"{concurrency} at once", loaded)
+    _print("floor before", floor_before)
+    _print("floor after", floor_after)
+    typer.echo(f"ratio to the floor  {ratio:.2f}")
+
+
+def _say(as_json: bool, text: str) -> None:
+    typer.echo(text, err=as_json)
+
+
+def _print(what: str, measured: Measured) -> None:
+    typer.echo(f"{what:<18}  {measured.rate:8.1f}/s   p50 {measured.p50:7.2f} ms   p99 {measured.p99:7.2f} ms")
+
+
+class Load:
+    """Posts deployments and waits for each one's `ended` event."""
+
+    def __init__(self, url: str, token: str, pool: asyncpg.Pool) -> None:
+        self._url = url
+        self._headers = [("Authorization", f"Bearer {token}"), ("Content-Type", "application/json")]
+        self._pool = pool
+        self._http = httpcore.AsyncConnectionPool(max_connections=1000, keepalive_expiry=60)
+        self._ended: dict[str, asyncio.Future[float]] = {}
+
+    async def hear(self, message: Msg) -> None:
+        """Note that a deployment ended; the answer to its POST may come later than that."""
+        self._future(deployment_in(message.subject)).set_result(time.perf_counter())
+
+    async def run(self, count: int, concurrency: int) -> Measured:
+        """Deploy `count` new projects, `concurrency` at a time."""
+        projects = iter(await self._projects(count))
+        seconds: list[float] = []
+
+        async def deploy_in_turn() -> None:
+            for project in projects:
+                seconds.append(await self._deploy(project))
+
+        started = time.perf_counter()
+        await asyncio.gather(*(deploy_in_turn() for _ in range(concurrency)))
+        return summarize(seconds, time.perf_counter() - started)
+
+    async def _deploy(self, project: str) -> float:
+        body = msgspec.json.encode({"projectId": project, "orgId": ORGANIZATION, "userId": "bench"})
+        began = time.perf_counter()
+        answer = await self._http.request("POST", f"{self._url}/deploy", headers=self._headers, content=body)
+        if answer.status != 200:
+            raise RuntimeError(f"POST /deploy answered {answer.status}: {answer.content.decode()}")
+        deployment_id = msgspec.json.decode(answer.content)["deploymentId"]
+        ended = await self._future(deployment_id)
+        del self._ended[deployment_id]
+        return ended - began
+
+    def _future(self, deployment_id: str) -> asyncio.Future[float]:
+        if deployment_id not in self._ended:
+            self._ended[deployment_id] = asyncio.get_running_loop().create_future()
+        return self._ended[deployment_id]
+
+    async def _projects(self, count: int) -> list[str]:
+        names = [f"bench-{uuid4().hex}" for _ in range(count)]
+        await self._pool.execute(
+            "insert into project (id, name, template_type, user_id, organization_id)"
+            " select id, id, 'custom', 'bench', $2 from unnest($1::text[]) as id",
+            names,
+            ORGANIZATION,
+        )
+        return names
+
+
+@asynccontextmanager
+async def _running(folder: Path, endpoints: Endpoints) -> AsyncIterator[Load]:
+    """Start the services on the embedded stack and a load that knows their address."""
+    await migrate(endpoints.postgres_url)
+    pool = await open_pool(endpoints.postgres_url)
+    _, token = await Tokens(pool).create("bench", ["admin"], None, "bench")
+    port = port_for("gateway", folder, 0)
+    environ = {
+        "PATH": "/usr/bin:/bin",
+        "NATS_URL": endpoints.nats_url,
+        "POSTGRES_URL": endpoints.postgres_url,
+        "OBJECT_STORE_URL": endpoints.object_store_url,
+        "DATA_DIR": str(folder),
+        "PORT": str(port),
+        "SANDBOX_BUILDER_DEFAULT_PROVIDER": "noop",
+        "PUBLISHER": "noop",
+        **RAISED,
+    }
+    services = await Child.spawn(
+        [sys.executable, "-m", "services.cli.benches.noop_stack"],
+        folder=Path.cwd(),
+        log=folder / "logs" / "services.log",
+        stop_signal=signal.SIGTERM,
+        environ=environ,
+    )
+    client = await nats.connect(endpoints.nats_url)
+    try:
+        load = Load(f"http://127.0.0.1:{port}", token, pool)
+        await client.subscribe(_ENDED, cb=load.hear)
+        await _until_listening(port, services)
+        yield load
+    finally:
+        await client.close()
+        await services.stop(15)
+        await pool.close()
+
+
+async def _until_listening(port: int, services: Child) -> None:
+    deadline = time.monotonic() + _READY_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+        except OSError:
+            if services.exit_code is not None:
+                raise RuntimeError(f"the services ended:\n{services.last_words()}") from None
+            await asyncio.sleep(0.02)
+        else:
+            writer.close()
+            return
+    raise RuntimeError(f"the services do not listen on port {port}:\n{services.last_words()}")

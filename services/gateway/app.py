@@ -1,0 +1,50 @@
+"""The gateway as an ASGI app."""
+
+from litestar import Litestar
+from litestar.config.cors import CORSConfig
+from litestar.datastructures import State
+
+from services.gateway.auth import Gate
+from services.gateway.errors import EXCEPTION_HANDLERS
+from services.gateway.openapi import openapi_config
+from services.gateway.ports import Gateway, GatewayPorts, GatewayRequest
+from services.gateway.request_id import HEADER, echo_request_id
+from services.gateway.routes import deployments, health, live, logs, operations, projects, service, sources
+
+__all__ = ["GatewayPorts", "create_app"]
+
+_ROUTES = (service, deployments, live, logs, projects, sources, health, operations)
+_LOCALHOST = r"https?://(localhost|127\.0\.0\.1|\[::1\]|[a-z0-9-]+\.localhost)(:\d+)?$"
+_BODY_BYTES = 1024 * 1024
+_CORS_SECONDS = 86_400
+
+
+def create_app(ports: GatewayPorts) -> Litestar:
+    """Return the app; its lifespan starts and stops the feeds of the event streams."""
+    gateway = Gateway(ports)
+    return Litestar(
+        route_handlers=[handler for routes in _ROUTES for handler in routes.HANDLERS],
+        guards=[Gate(ports.tokens).admit],
+        request_class=GatewayRequest,
+        state=State({"gateway": gateway}),
+        exception_handlers=EXCEPTION_HANDLERS,
+        before_send=[echo_request_id],
+        on_startup=[gateway.start],
+        on_shutdown=[gateway.stop],
+        cors_config=_cors(ports),
+        openapi_config=openapi_config(),
+        request_max_body_size=_BODY_BYTES,
+        logging_config=None,
+    )
+
+
+def _cors(ports: GatewayPorts) -> CORSConfig:
+    """Browsers may call from the configured origins, and from localhost in development."""
+    development = ports.settings.environment == "development"
+    return CORSConfig(
+        allow_origins=list(ports.allowed_origins),
+        allow_origin_regex=_LOCALHOST if development else None,
+        allow_credentials=True,
+        expose_headers=[HEADER, "Retry-After", "X-Next-Cursor"],
+        max_age=_CORS_SECONDS,
+    )

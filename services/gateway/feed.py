@@ -1,0 +1,183 @@
+"""Live reading of one stream for many watchers, over one consumer for the whole gateway.
+
+The consumer carries only the headers of new messages and tells a watcher that its deployment has
+something new; what that is, the watcher reads from the stream itself, after the last sequence it
+has seen. So nothing can be lost, overflow or arrive out of order: a missed hint only delays.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, Callable, Iterator
+from typing import Any
+
+import nats.errors
+import nats.js.errors
+from nats.aio.msg import Msg
+from nats.js import JetStreamContext
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+
+from shared.adapters.jetstream.bus import Bus, Stored
+from shared.contracts import subjects
+from shared.contracts.errors import ZepidError
+from shared.telemetry import log
+
+QUIET_SECONDS = 15.0
+_CHECK_SECONDS = 1.0
+_LAG_SECONDS = 0.05
+"""How far a replica that answers reads may be behind the one that told us."""
+_CONSUMER_AWAY = (nats.errors.Error, nats.js.errors.Error, TimeoutError, OSError)
+
+
+class _Watch:
+    """One watcher; `known` is the highest sequence it was told of."""
+
+    def __init__(self) -> None:
+        self.hinted = asyncio.Event()
+        self.known = 0
+
+    def hint(self, sequence: int) -> None:
+        self.known = max(self.known, sequence)
+        self.hinted.set()
+
+
+class Feed:
+    """New messages of one stream, by deployment.
+
+    Args:
+        bus: the connection.
+        stream: name of the stream.
+        everything: the filter of what the consumer is told of.
+        of_deployment: gives the filter of one deployment's messages.
+    """
+
+    def __init__(self, bus: Bus, stream: str, everything: str, of_deployment: Callable[[str], str]) -> None:
+        self._bus = bus
+        self._stream = stream
+        self._everything = everything
+        self._of_deployment = of_deployment
+        self._watches: dict[str, set[_Watch]] = {}
+        self._watched = asyncio.Event()
+        self._stopping = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Consume while there are watchers."""
+        self._task = asyncio.create_task(self._consume(), name=f"feed of {self._stream}")
+
+    async def stop(self) -> None:
+        """End every `follow`, and the consumer."""
+        self._stopping.set()
+        self._hint_everyone()
+        if self._task:
+            self._task.cancel()
+            await asyncio.wait({self._task})
+
+    @property
+    def watched(self) -> bool:
+        """Whether anyone follows."""
+        return bool(self._watches)
+
+    async def follow(
+        self, deployment_id: str, after: int = 0, until: "asyncio.Future[Any] | None" = None
+    ) -> AsyncGenerator[Stored | None, None]:
+        """Yield what the stream holds for a deployment after a sequence, then what is added, in order.
+
+        Yields None after every 15 seconds without anything. Ends when `until` is done, after what
+        was stored before, or when the gateway stops.
+        """
+        with self._watch(deployment_id) as watch:
+            while not self._stopping.is_set():
+                last_round = until is not None and until.done()
+                watch.hinted.clear()
+                try:
+                    messages = await self._bus.history(self._stream, self._of_deployment(deployment_id), after)
+                except ZepidError as error:
+                    log.warning("feed interrupted", stream=self._stream, error=error.message)
+                    await asyncio.sleep(_CHECK_SECONDS)
+                    continue
+                for message in messages:
+                    after = message.sequence
+                    yield message
+                if messages:
+                    continue
+                if last_round:
+                    return
+                if after < watch.known:
+                    watch.known = after
+                    await asyncio.sleep(_LAG_SECONDS)
+                elif not await self._wait(watch, until):
+                    yield None
+
+    async def _wait(self, watch: _Watch, until: "asyncio.Future[Any] | None") -> bool:
+        """Wait for a hint or for `until`; False when neither came for 15 seconds."""
+        hint: asyncio.Future[Any] = asyncio.ensure_future(watch.hinted.wait())
+        awaited = {hint, until} if until else {hint}
+        try:
+            done, _ = await asyncio.wait(awaited, timeout=QUIET_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            return bool(done)
+        finally:
+            hint.cancel()
+
+    @contextlib.contextmanager
+    def _watch(self, deployment_id: str) -> Iterator[_Watch]:
+        watch = _Watch()
+        self._watches.setdefault(deployment_id, set()).add(watch)
+        self._watched.set()
+        try:
+            yield watch
+        finally:
+            self._watches[deployment_id].discard(watch)
+            if not self._watches[deployment_id]:
+                del self._watches[deployment_id]
+            if not self._watches:
+                self._watched.clear()
+
+    # The consumer
+
+    async def _consume(self) -> None:
+        while True:
+            await self._watched.wait()
+            try:
+                subscription = await self._subscribe()
+            except _CONSUMER_AWAY as error:
+                log.warning("feed has no consumer", stream=self._stream, error=repr(error))
+                await asyncio.sleep(_CHECK_SECONDS)
+                continue
+            self._hint_everyone()
+            await self._until_lost_or_idle(subscription)
+            with contextlib.suppress(*_CONSUMER_AWAY):
+                await subscription.unsubscribe()
+
+    async def _subscribe(self) -> JetStreamContext.PushSubscription:
+        config = ConsumerConfig(
+            description="gateway feed",
+            deliver_policy=DeliverPolicy.NEW,
+            ack_policy=AckPolicy.NONE,
+            headers_only=True,
+            mem_storage=True,
+            num_replicas=1,
+        )
+        return await self._bus.jetstream.subscribe(
+            self._everything, stream=self._stream, config=config, cb=self._hint, pending_bytes_limit=-1
+        )
+
+    async def _until_lost_or_idle(self, subscription: JetStreamContext.PushSubscription) -> None:
+        """Return when the broker has no such consumer any more, or nobody watches."""
+        while self._watched.is_set():
+            await asyncio.sleep(_CHECK_SECONDS)
+            try:
+                await subscription.consumer_info()
+            except nats.js.errors.NotFoundError:
+                log.warning("feed lost its consumer", stream=self._stream)
+                return
+            except _CONSUMER_AWAY as error:
+                log.warning("broker away", stream=self._stream, error=repr(error))
+
+    async def _hint(self, message: Msg) -> None:
+        for watch in self._watches.get(subjects.deployment_in(message.subject), ()):
+            watch.hint(message.metadata.sequence.stream)
+
+    def _hint_everyone(self) -> None:
+        for watches in self._watches.values():
+            for watch in watches:
+                watch.hinted.set()

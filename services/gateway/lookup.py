@@ -1,0 +1,54 @@
+"""Finding what a request names; what belongs to a foreign organisation answers like what is missing."""
+
+import re
+import time
+from typing import Any
+
+from services.gateway.ports import GatewayRequest
+from services.gateway.status import StatusBody, progress_in, render
+from shared.adapters.postgres.projects import ProjectRow
+from shared.contracts.errors import ZepidError
+from shared.projection import Progress
+
+_DEPLOYMENT_ID = re.compile(r"[\w-]{1,100}", re.ASCII)
+
+
+class DeploymentRow:
+    """A deployment with its projection, as the database has them at one moment."""
+
+    def __init__(self, row: dict[str, Any]) -> None:
+        self.id: str = row["id"]
+        self.organization_id: str = row["organization_id"]
+        self.accepted_at: float = row["accepted_at"].timestamp()
+        self.queue_position: int | None = row["queue_position"]
+        self.progress: Progress | None = progress_in(row)
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing about it will change."""
+        return self.progress is not None and self.progress.finished
+
+    def body(self, estimated_start_seconds: int | None = None) -> StatusBody:
+        """Return what callers see."""
+        return render(
+            self.id, self.accepted_at, self.progress, time.time(), self.queue_position, estimated_start_seconds
+        )
+
+
+async def visible_deployment(request: GatewayRequest, deployment_id: str) -> DeploymentRow:
+    """Return a deployment of the caller's organisation; raises NOT_FOUND."""
+    row = await request.ports.deployments.status(deployment_id) if _DEPLOYMENT_ID.fullmatch(deployment_id) else None
+    if row is None or not request.caller.sees(row["organization_id"]):
+        raise ZepidError("NOT_FOUND", "There is no deployment of this id, or the token may not see it")
+    return DeploymentRow(row)
+
+
+async def visible_project(request: GatewayRequest, project_id: str) -> ProjectRow:
+    """Return a project of the caller's organisation; raises PROJECT_NOT_FOUND."""
+    project = await request.ports.projects.find(project_id)
+    if project is None or not request.caller.sees(project.organization_id):
+        raise ZepidError("PROJECT_NOT_FOUND", PROJECT_NOT_FOUND)
+    return project
+
+
+PROJECT_NOT_FOUND = "The specified project does not exist or you do not have access to it"

@@ -1,0 +1,75 @@
+"""The body of `POST /deploy`, checked field by field before anything else is looked at."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import msgspec
+from litestar.exceptions import SerializationException
+from msgspec import Meta
+
+from services.gateway.errors import ValidationFailed
+from services.gateway.ports import GatewayRequest
+from shared.contracts.errors import ZepidError
+
+_REQUIRED = {
+    "projectId": "Project ID is required",
+    "orgId": "Organization ID is required",
+    "userId": "User ID is required",
+}
+_NOT_YET = ("customDomain", "initFiles", "historyMessages", "supersede", "config")
+_EMPTY: tuple[Any, ...] = (None, "", "[]", [], {}, False)
+
+
+class SnapshotSource(msgspec.Struct, frozen=True, tag_field="type", tag="snapshot"):
+    """A source tree that was uploaded before."""
+
+    id: str
+
+
+class DeployOrder(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """What to deploy.
+
+    Attributes:
+        project_id: the project.
+        org_id: the project's organisation.
+        user_id: who asks.
+        priority: 1 to 10, the highest is admitted first.
+        source: the tree to deploy; the project's latest by default.
+        target: where it goes live.
+    """
+
+    project_id: str
+    org_id: str
+    user_id: str
+    priority: Annotated[int, Meta(ge=1, le=10)] = 5
+    source: SnapshotSource | None = None
+    target: Literal["local"] = "local"
+
+
+async def check_order(request: GatewayRequest) -> None:
+    """Refuse a malformed body, so that this is said before the caller is asked for a token."""
+    if "instanceId" in request.query_params:
+        return
+    try:
+        body = await request.json()
+    except SerializationException:
+        raise ZepidError("INVALID_REQUEST", "The body is not valid JSON") from None
+    if not isinstance(body, dict):
+        raise ValidationFailed({name: [message] for name, message in _REQUIRED.items()})
+    if faults := faults_in(body):
+        raise ValidationFailed(faults)
+
+
+def faults_in(body: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return what is wrong with each field; fields that are not known are let pass."""
+    faults = {name: ["Not supported by this version"] for name in _NOT_YET if body.get(name) not in _EMPTY}
+    for field in msgspec.structs.fields(DeployOrder):
+        name = field.encode_name
+        if name in _REQUIRED and body.get(name) in (None, ""):
+            faults[name] = [_REQUIRED[name]]
+        elif name in body:
+            try:
+                msgspec.convert(body[name], field.type)
+            except msgspec.ValidationError as error:
+                faults[name] = [str(error)]
+    return faults

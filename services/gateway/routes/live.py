@@ -1,0 +1,57 @@
+"""Server-sent events: a deployment's status and its log as they happen."""
+
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from litestar import get
+from litestar.params import FromPath, HeaderParameter
+from litestar.response import ServerSentEvent
+from litestar.response.sse import ServerSentEventMessage
+
+from services.gateway.auth import READ
+from services.gateway.errors import error_responses
+from services.gateway.live import Live
+from services.gateway.lookup import visible_deployment
+from services.gateway.ports import GatewayRequest
+from services.gateway.routes.logs import line_number
+
+LastEventId = Annotated[
+    str | None, HeaderParameter(name="Last-Event-ID", description="Resume after the event of this id")
+]
+
+
+@get(
+    "/deploy/{deployment_id:str}/events",
+    opt=READ,
+    tags=["Logs and events"],
+    summary="Follow a deployment's status",
+    responses=error_responses(401, 404, 503),
+)
+async def events(
+    request: GatewayRequest, deployment_id: FromPath[str], last_event_id: LastEventId = None
+) -> ServerSentEvent:
+    """Send `status` (the body of the status route) at each change, and `end` when it is over."""
+    live = Live(request.gateway, await visible_deployment(request, deployment_id))
+    return _stream(live.statuses(line_number(last_event_id or "0", "Last-Event-ID")))
+
+
+@get(
+    "/deploy/{deployment_id:str}/logs/stream",
+    opt=READ,
+    tags=["Logs and events"],
+    summary="Follow a deployment's log",
+    responses=error_responses(401, 404, 503),
+)
+async def log_stream(
+    request: GatewayRequest, deployment_id: FromPath[str], last_event_id: LastEventId = None
+) -> ServerSentEvent:
+    """Send `log` for each line, `gap` where lines were lost, and `end` (`{status}`) when it is over."""
+    live = Live(request.gateway, await visible_deployment(request, deployment_id))
+    return _stream(live.lines(line_number(last_event_id or "0", "Last-Event-ID")))
+
+
+def _stream(messages: AsyncIterator[ServerSentEventMessage]) -> ServerSentEvent:
+    return ServerSentEvent(messages)
+
+
+HANDLERS = [events, log_stream]

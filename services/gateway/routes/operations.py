@@ -1,0 +1,143 @@
+"""What operators ask: which deployments there are, and what waits where."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import msgspec
+from litestar import get
+from litestar.params import QueryParameter
+
+from services.gateway.auth import READ
+from services.gateway.backlog import ActorBacklog, backlog, dead_letters
+from services.gateway.errors import ValidationFailed, error_responses
+from services.gateway.ports import GatewayRequest
+from services.gateway.status import step_of_word, word_of
+from shared.adapters.postgres.overview import Waiting
+from shared.settings import Settings
+from shared.times import iso_time
+
+_SHOWN_SETTINGS = (
+    "max_concurrent_deployments",
+    "max_deployment_timeout",
+    "max_batch_size",
+    "max_batch_timeout",
+    "max_retries",
+)
+
+
+class DeploymentRow(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """A deployment in a list; `duration` in milliseconds."""
+
+    deployment_id: str
+    project_id: str
+    project_name: str
+    organization_id: str
+    status: str
+    progress: int
+    created_at: str
+    started_at: str
+    completed_at: str | None = None
+    duration: int | None = None
+    worker_url: str | None = None
+
+
+class DeploymentPage(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
+    """Deployments, newest first; `next_cursor` asks for the next page."""
+
+    deployments: list[DeploymentRow]
+    next_cursor: str | None = None
+
+
+class QueueBody(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """The queue: each actor's backlog, who waits for admission, and the configuration in force."""
+
+    actors: dict[str, ActorBacklog]
+    waiting: list[Waiting]
+    running: int
+    dead_letters: int
+    configuration: dict[str, Any]
+
+
+@get(
+    "/status/deployments",
+    opt=READ,
+    tags=["Operations"],
+    summary="List deployments",
+    responses=error_responses(400, 401, 403, 503),
+)
+async def deployments(
+    request: GatewayRequest,
+    status: Annotated[str | None, QueryParameter(description="Only those that show this status word")] = None,
+    org_id: Annotated[str | None, QueryParameter(name="orgId")] = None,
+    project_id: Annotated[str | None, QueryParameter(name="projectId")] = None,
+    cursor: Annotated[str | None, QueryParameter(description="`nextCursor` of the page before")] = None,
+    limit: Annotated[int, QueryParameter(ge=1, le=200)] = 50,
+) -> DeploymentPage:
+    """Return the deployments of the token's organisation, newest first."""
+    if org_id:
+        request.caller.must_act_for(org_id)
+    before, before_id = _read_cursor(cursor)
+    rows = await request.ports.deployments.recent(
+        organization_id=org_id or request.caller.organization_id,
+        project_id=project_id,
+        shown=step_of_word(status) if status else None,
+        before=before,
+        before_id=before_id,
+        limit=limit + 1,
+    )
+    shown = rows[:limit]
+    next_cursor = _cursor(shown[-1]) if len(rows) > limit else None
+    return DeploymentPage([_row(row) for row in shown], next_cursor)
+
+
+@get("/status/queue", opt=READ, tags=["Operations"], summary="Look at the queue", responses=error_responses(401, 503))
+async def queue(request: GatewayRequest) -> QueueBody:
+    """Return what waits where; a token of one organisation sees who waits of its own only."""
+    ports = request.ports
+    return QueueBody(
+        actors=await backlog(ports.bus),
+        waiting=await ports.overview.waiting(request.caller.organization_id),
+        running=await ports.overview.running(),
+        dead_letters=await dead_letters(ports.bus),
+        configuration=_configuration(ports.settings),
+    )
+
+
+def _row(row: dict[str, Any]) -> DeploymentRow:
+    finished = bool(row["finished"])
+    accepted, ended = row["accepted_at"].timestamp(), row["finished_at"]
+    return DeploymentRow(
+        deployment_id=row["id"],
+        project_id=row["project_id"],
+        project_name=row["project_name"],
+        organization_id=row["organization_id"],
+        status=word_of(row["stage"], finished, row["outcome"]),
+        progress=row["progress"] or 0,
+        created_at=iso_time(accepted),
+        started_at=iso_time(accepted),
+        completed_at=iso_time(ended.timestamp()) if ended else None,
+        duration=round((ended.timestamp() - accepted) * 1000) if ended else None,
+        worker_url=row["url"] if finished and row["outcome"] == "completed" else None,
+    )
+
+
+def _cursor(row: dict[str, Any]) -> str:
+    return f"{row['accepted_at'].astimezone(UTC):%Y%m%dT%H%M%S.%f}_{row['id']}"
+
+
+def _read_cursor(cursor: str | None) -> tuple[datetime | None, str | None]:
+    if not cursor:
+        return None, None
+    moment, _, deployment_id = cursor.partition("_")
+    try:
+        return datetime.strptime(moment, "%Y%m%dT%H%M%S.%f").replace(tzinfo=UTC), deployment_id
+    except ValueError:
+        raise ValidationFailed({"cursor": ["Not a cursor of this list"]}) from None
+
+
+def _configuration(settings: Settings) -> dict[str, Any]:
+    names = {name: settings.__struct_encode_fields__[index] for index, name in enumerate(settings.__struct_fields__)}
+    return {names[name]: getattr(settings, name) for name in _SHOWN_SETTINGS}
+
+
+HANDLERS = [deployments, queue]

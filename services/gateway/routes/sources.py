@@ -1,0 +1,132 @@
+"""Bringing a project's source here: file by file where it is missing, or as one archive."""
+
+import asyncio
+import tempfile
+from dataclasses import dataclass, field
+from typing import Annotated
+
+import msgspec
+from litestar import Response, post, put
+from litestar.openapi.spec import Example, OpenAPIMediaType, Operation, RequestBody, Schema
+from litestar.openapi.spec.enums import OpenAPIFormat, OpenAPIType
+from litestar.params import Body, FromPath
+
+from services.gateway.archive import MAX_ARCHIVE_BYTES
+from services.gateway.auth import DEPLOY
+from services.gateway.errors import ValidationFailed, error_responses
+from services.gateway.lookup import visible_project
+from services.gateway.ports import GatewayRequest
+from services.gateway.sources import SourceBody, checked_tree, is_digest, offer_tree, unpack
+from shared.blobs import add, digest_of
+from shared.contracts.errors import ZepidError
+from shared.ports import Entry
+from shared.source_rules import MAX_FILE_BYTES
+
+_MOST_MANIFEST_BYTES = 32 * 1024 * 1024
+_EXAMPLE = Example(
+    summary="Two files",
+    value={
+        "files": {
+            "index.html": {"digest": "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262", "size": 0},
+            "build.sh": {
+                "digest": "d74981efa70a0c880b8d8c1985d075dbcbf679b99a5f9914e5aaf96b831a9e24",
+                "size": 11,
+                "mode": 493,
+            },
+        }
+    },
+)
+
+
+class Tree(msgspec.Struct, frozen=True):
+    """A whole source tree: relative path → digest (BLAKE3), size in bytes, and mode as a number."""
+
+    files: dict[str, Entry]
+
+
+class BlobAnswer(msgspec.Struct, frozen=True):
+    """A stored blob."""
+
+    digest: str
+    size: int
+
+
+@dataclass
+class _BinaryBody(Operation):
+    """An operation whose body is bytes."""
+
+    request_body: RequestBody | None = field(
+        default_factory=lambda: RequestBody(
+            content={
+                "application/octet-stream": OpenAPIMediaType(
+                    schema=Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.BINARY)
+                )
+            },
+            required=True,
+        )
+    )
+
+    def __post_init__(self) -> None:
+        if self.request_body is None:
+            self.request_body = type(self)().request_body
+
+
+@post(
+    "/projects/{project_id:str}/source",
+    status_code=200,
+    opt=DEPLOY,
+    request_max_body_size=_MOST_MANIFEST_BYTES,
+    tags=["Sources"],
+    summary="Offer a source tree",
+    responses=error_responses(400, 401, 404, 413, 503),
+)
+async def offer_source(
+    request: GatewayRequest, project_id: FromPath[str], data: Annotated[Tree, Body(examples=[_EXAMPLE])]
+) -> SourceBody:
+    """Name the whole tree. The answer names the blobs to upload; with none missing it is a snapshot."""
+    project = await visible_project(request, project_id)
+    return await offer_tree(request.ports, project, checked_tree(data.files))
+
+
+@put(
+    "/projects/{project_id:str}/source",
+    opt=DEPLOY,
+    request_max_body_size=MAX_ARCHIVE_BYTES,
+    operation_class=_BinaryBody,
+    tags=["Sources"],
+    summary="Upload a source tree as tar.gz",
+    responses=error_responses(400, 401, 404, 413, 503),
+)
+async def upload_source(request: GatewayRequest, project_id: FromPath[str]) -> SourceBody:
+    """Make a tar.gz the project's source. What is never synced is left out; links are refused."""
+    project = await visible_project(request, project_id)
+    with tempfile.TemporaryFile() as archive:
+        async for piece in request.stream():
+            await asyncio.to_thread(archive.write, piece)
+        archive.seek(0)
+        return await unpack(request.ports, project, archive)
+
+
+@put(
+    "/blobs/{digest:str}",
+    opt=DEPLOY,
+    request_max_body_size=MAX_FILE_BYTES,
+    operation_class=_BinaryBody,
+    tags=["Sources"],
+    summary="Upload one file's bytes",
+    responses=error_responses(400, 401, 413, 503),
+)
+async def upload_blob(request: GatewayRequest, digest: FromPath[str]) -> Response[BlobAnswer]:
+    """Store bytes under their BLAKE3 digest: 201 when they are new to the store, else 200."""
+    organization_id = request.caller.organization_id or request.query_params.get("orgId")
+    if not organization_id:
+        raise ValidationFailed({"orgId": ["Organization ID is required"]})
+    data = await request.body()
+    if not is_digest(digest) or await asyncio.to_thread(digest_of, data) != digest:
+        raise ZepidError("SOURCE_INVALID", f"the bytes are not those of the digest {digest[:64]!r}")
+    stored = await add(request.ports.artifacts, data)
+    await request.ports.projects.record_blobs(organization_id, [digest])
+    return Response(BlobAnswer(digest, len(data)), status_code=201 if stored.new else 200)
+
+
+HANDLERS = [offer_source, upload_source, upload_blob]

@@ -1,0 +1,86 @@
+"""Source trees: checked, stored as blobs and a manifest, recorded as snapshots."""
+
+import asyncio
+import re
+from collections.abc import Mapping
+from contextlib import closing
+from typing import BinaryIO
+
+import msgspec
+
+from services.gateway.archive import files_in, refused
+from services.gateway.ports import GatewayPorts
+from shared.adapters.postgres.projects import ProjectRow
+from shared.blobs import safe_path, store, store_manifest
+from shared.ports import Entry, Manifest
+from shared.source_rules import MAX_FILE_BYTES, MAX_FILES, is_synced
+
+_DIGEST = re.compile(r"[0-9a-f]{64}", re.ASCII)
+
+
+class SourceBody(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """What the service has of a tree; `snapshot_id` once nothing is missing."""
+
+    missing: list[str]
+    files: int
+    total_bytes: int
+    snapshot_id: str | None = None
+
+
+def is_digest(text: str) -> bool:
+    """Whether this is a BLAKE3 digest in lower-case hex."""
+    return bool(_DIGEST.fullmatch(text))
+
+
+def checked_tree(files: Mapping[str, Entry]) -> Manifest:
+    """Return the tree without what is never synced.
+
+    Raises:
+        ZepidError: SOURCE_INVALID, naming the first file that cannot be taken.
+    """
+    synced = {safe_path(path): entry for path, entry in sorted(files.items()) if is_synced(path)}
+    if len(synced) > MAX_FILES:
+        raise refused(f"the tree has {len(synced)} files; it may have {MAX_FILES}")
+    for path, entry in synced.items():
+        if not is_digest(entry.digest):
+            raise refused(f"{path}: the digest must be a BLAKE3 of 64 lower-case hex digits")
+        if not 0 <= entry.size <= MAX_FILE_BYTES:
+            raise refused(f"{path}: has {entry.size} bytes; a file may have {MAX_FILE_BYTES}")
+        if folder := next((parent for parent in _parents(path) if parent in synced), None):
+            raise refused(f"{path}: {folder} is a file, so nothing can be below it")
+    return Manifest({path: _with_plain_mode(entry) for path, entry in synced.items()})
+
+
+async def offer_tree(ports: GatewayPorts, project: ProjectRow, tree: Manifest) -> SourceBody:
+    """Record a tree as the project's source, or say which blobs its organisation has yet to upload."""
+    digests = dict.fromkeys(entry.digest for entry in tree.files.values())
+    missing = await ports.projects.missing_blobs(project.organization_id, digests)
+    snapshot_id = None if missing else await _record(ports, project, tree)
+    return SourceBody(missing=missing, files=len(tree.files), total_bytes=tree.total_bytes, snapshot_id=snapshot_id)
+
+
+async def unpack(ports: GatewayPorts, project: ProjectRow, archive: BinaryIO) -> SourceBody:
+    """Record the files of a tar.gz as the project's source; raises SOURCE_INVALID."""
+    entries: dict[str, Entry] = {}
+    with closing(files_in(archive)) as files:
+        while file := await asyncio.to_thread(next, files, None):
+            if len(entries) == MAX_FILES:
+                raise refused(f"the archive has more than {MAX_FILES} files")
+            entries[file.path] = Entry(await store(ports.artifacts, file.data), len(file.data), file.mode)
+    tree = checked_tree(entries)
+    await ports.projects.record_blobs(project.organization_id, {entry.digest for entry in entries.values()})
+    return await offer_tree(ports, project, tree)
+
+
+async def _record(ports: GatewayPorts, project: ProjectRow, tree: Manifest) -> str:
+    digest = await store_manifest(ports.artifacts, tree)
+    return await ports.projects.record_snapshot(project.id, project.organization_id, digest, tree)
+
+
+def _parents(path: str) -> list[str]:
+    segments = path.split("/")[:-1]
+    return ["/".join(segments[: depth + 1]) for depth in range(len(segments))]
+
+
+def _with_plain_mode(entry: Entry) -> Entry:
+    return Entry(entry.digest, entry.size, 0o755 if entry.mode & 0o100 else 0o644)
