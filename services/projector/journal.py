@@ -8,7 +8,7 @@ from nats.aio.msg import Msg
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, StreamInfo
 
 from shared.adapters.jetstream.bus import Bus
-from shared.adapters.jetstream.consumer import BROKER_AWAY, LONGEST_POLL_SECONDS, Consumer
+from shared.adapters.jetstream.consumer import BROKER_AWAY, LONGEST_REQUEST_SECONDS, Consumer
 from shared.contracts.errors import ZepidError
 from shared.contracts.subjects import ALL_EVENTS, EVENT_STREAM
 
@@ -49,14 +49,14 @@ class Journal:
                 max_deliver=1,
             )
             await self._bus.jetstream.add_consumer(EVENT_STREAM, config)
-            self._consumer = Consumer(await self._bus.jetstream.pull_subscribe_bind(_CONSUMER, EVENT_STREAM))
+            self._consumer = await self._bus.consumer(EVENT_STREAM, _CONSUMER).__aenter__()
         except BROKER_AWAY as error:
             raise ZepidError("QUEUE_PROCESSING_FAILED", f"the journal could not be opened: {error!r}") from error
 
     async def close(self) -> None:
         """Remove a consumer left from an earlier start."""
         if self._consumer is not None:
-            await self._consumer.close()
+            await self._consumer.__aexit__()
             self._consumer = None
         try:
             await self._bus.jetstream.delete_consumer(EVENT_STREAM, _CONSUMER)
@@ -71,7 +71,7 @@ class Journal:
         """
         if self._consumer is None:
             raise ZepidError("QUEUE_PROCESSING_FAILED", "the journal is not open")
-        messages = await self._consumer.poll(_BATCH, LONGEST_POLL_SECONDS, stopping)
+        messages = await self._consumer.poll(_BATCH, LONGEST_REQUEST_SECONDS, stopping)
         if not messages and not stopping.is_set() and not await self._consumer.exists():
             raise ZepidError("QUEUE_PROCESSING_FAILED", "the journal's reader is gone")
         return messages

@@ -58,6 +58,7 @@ async def measure_floor(nats_url: str, count: int, concurrency: int) -> Measured
 
     await asyncio.gather(*(load() for _ in range(concurrency)))
     elapsed = time.perf_counter() - started
+    await chain.acknowledged()
     for worker in workers:
         worker.cancel()
     await asyncio.gather(*workers, return_exceptions=True)
@@ -86,6 +87,9 @@ class _Chain:
         ended = self._ended[str(number)] = asyncio.Event()
         await self._publish(f"floor.queue.0.{number}", f"{number}.0")
         await ended.wait()
+
+    async def acknowledged(self) -> None:
+        await asyncio.gather(*self._tasks)
 
     async def work(self, consumer: JetStreamContext.PullSubscription, step: int) -> None:
         while True:

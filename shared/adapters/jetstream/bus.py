@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 
 import msgspec
 import nats
@@ -184,14 +183,9 @@ class Bus:
         finally:
             await subscription.unsubscribe()
 
-    @asynccontextmanager
-    async def consumer(self, stream: str, durable: str) -> AsyncIterator[Consumer]:
-        """Open a durable consumer for polling."""
-        consumer = Consumer(await self.jetstream.pull_subscribe_bind(durable, stream))
-        try:
-            yield consumer
-        finally:
-            await consumer.close()
+    def consumer(self, stream: str, durable: str) -> Consumer:
+        """Return a durable consumer, to be used as `async with` and polled."""
+        return Consumer(self.client, stream, durable)
 
     # Core messages: told to whoever listens now, not stored
 

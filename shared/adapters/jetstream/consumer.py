@@ -1,61 +1,112 @@
-"""Polls a pull consumer in a way that survives restarts of the broker and stops at once."""
+"""Reads a pull consumer with one standing request, and survives restarts of the broker.
+
+A request stays open until its messages have come, so a quiet consumer costs nothing and a message
+is handed over as soon as it is stored. No more is ever asked for than the caller can work on.
+"""
 
 import asyncio
 import contextlib
+import time
+from collections import deque
 
+import msgspec
 import nats.errors
 import nats.js.errors
+from nats.aio.client import Client
 from nats.aio.msg import Msg
-from nats.js import JetStreamContext
+from nats.aio.subscription import Subscription
 
 from shared.telemetry import log
 
 BROKER_AWAY = (nats.errors.Error, nats.js.errors.Error, TimeoutError, OSError)
 """What nats-py raises when the broker is away or refuses."""
-LONGEST_POLL_SECONDS = 5.0
-"""A poll that the broker forgot in a restart must not block for longer than this."""
+LONGEST_REQUEST_SECONDS = 5.0
+"""A request that the broker forgot in a restart is made again after this time."""
 _AFTER_ERROR_SECONDS = 0.5
+_USUAL_ENDS = ("404", "408")
 
 
 class Consumer:
-    """One process's view of a pull consumer."""
+    """One process's view of a durable pull consumer; use as `async with`."""
 
-    def __init__(self, subscription: JetStreamContext.PullSubscription) -> None:
-        self._subscription = subscription
+    def __init__(self, client: Client, stream: str, durable: str) -> None:
+        self._client = client
+        self._request_subject = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{durable}"
+        self._info_subject = f"$JS.API.CONSUMER.INFO.{stream}.{durable}"
+        self._inbox = client.new_inbox()
+        self._subscription: Subscription | None = None
+        self._received: deque[Msg] = deque()
+        self._news = asyncio.Event()
+        self._asked = 0
+        self._asked_until = 0.0
+        self._paused_until = 0.0
+
+    async def __aenter__(self) -> "Consumer":
+        self._subscription = await self._client.subscribe(self._inbox, cb=self._receive)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Withdraw the request; what came too late goes back to the broker at once."""
+        with contextlib.suppress(*BROKER_AWAY):
+            if self._subscription is not None:
+                await self._subscription.unsubscribe()
+            for message in self._received:
+                await message.nak()
 
     async def poll(self, batch: int, timeout: float, stopping: asyncio.Event) -> list[Msg]:
-        """Wait for messages, at most `timeout` seconds or until `stopping` is set.
+        """Wait for at most `batch` messages, at most `timeout` seconds or until `stopping` is set.
 
         Empty when there were none, or when the broker is away.
         """
-        fetching = asyncio.create_task(self._fetch(batch, min(timeout, LONGEST_POLL_SECONDS)))
-        stopped = asyncio.create_task(stopping.wait())
-        try:
-            await asyncio.wait({fetching, stopped}, return_when=asyncio.FIRST_COMPLETED)
-            return fetching.result() if fetching.done() else []
-        finally:
-            fetching.cancel()
-            stopped.cancel()
+        if not self._received:
+            await self._ask_for(batch)
+            await self._wait(min(timeout, LONGEST_REQUEST_SECONDS), stopping)
+        if stopping.is_set():
+            return []
+        return [self._received.popleft() for _ in range(min(batch, len(self._received)))]
 
     async def exists(self) -> bool:
         """Whether the broker still knows the consumer."""
         try:
-            await self._subscription.consumer_info()
+            answer = await self._client.request(self._info_subject, timeout=5)
         except BROKER_AWAY:
             return False
-        return True
+        return b'"error"' not in answer.data
 
-    async def close(self) -> None:
-        """Withdraw the open poll, so that no message is sent to nobody."""
+    async def _ask_for(self, batch: int) -> None:
+        """Keep a request for at least half of `batch` open, for never more than `batch`."""
+        now = time.monotonic()
+        if now < self._paused_until:
+            return
+        if now > self._asked_until:
+            self._asked = 0
+        if self._asked and self._asked * 2 >= batch:
+            return
+        request = {"batch": batch - self._asked, "expires": int(LONGEST_REQUEST_SECONDS * 1e9)}
+        self._asked = batch
+        self._asked_until = now + LONGEST_REQUEST_SECONDS
         with contextlib.suppress(*BROKER_AWAY):
-            await self._subscription.unsubscribe()
+            await self._client.publish(self._request_subject, msgspec.json.encode(request), reply=self._inbox)
 
-    async def _fetch(self, batch: int, timeout: float) -> list[Msg]:
+    async def _wait(self, timeout: float, stopping: asyncio.Event) -> None:
+        self._news.clear()
+        news = asyncio.ensure_future(self._news.wait())
+        stopped = asyncio.ensure_future(stopping.wait())
         try:
-            return await self._subscription.fetch(batch, timeout=timeout)
-        except TimeoutError:
-            return []
-        except BROKER_AWAY as error:
-            log.warning("poll failed, trying again", error=repr(error))
-            await asyncio.sleep(_AFTER_ERROR_SECONDS)
-            return []
+            await asyncio.wait({news, stopped}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            news.cancel()
+            stopped.cancel()
+
+    async def _receive(self, message: Msg) -> None:
+        status = (message.headers or {}).get("Status") if message.subject == self._inbox else None
+        if status is None:
+            self._asked -= 1
+            self._received.append(message)
+            self._news.set()
+            return
+        unanswered = (message.headers or {}).get("Nats-Pending-Messages")
+        self._asked = max(0, self._asked - int(unanswered)) if unanswered else 0
+        if status not in _USUAL_ENDS:
+            log.warning("broker ended a request", of=self._request_subject, status=status, why=message.headers)
+            self._paused_until = time.monotonic() + _AFTER_ERROR_SECONDS
