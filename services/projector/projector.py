@@ -68,17 +68,17 @@ class Projector:
                     await connection.execute(_UNLOCK)
 
     async def _project(self, connection: Connection, stopping: asyncio.Event) -> None:
+        """Follow the journal; return when the rows were made again, to start from a clean slate."""
         projections = Projections(connection)
         position = await self._start(projections)
         self._open.clear()
+        rebuild = position.rebuild
         while not stopping.is_set():
-            if position.rebuild:
+            if rebuild:
                 await self._rebuild(connection, projections, stopping)
                 return
-            if batch := await self._journal.read(stopping):
-                async with connection.transaction():
-                    await self._apply(projections, batch)
-            position = await projections.position() or position
+            batch = await self._journal.read(stopping)
+            rebuild = await self._apply(projections, batch) if batch else await projections.wants_rebuild()
 
     async def _start(self, projections: Projections) -> Position:
         """Continue after the committed position, or at the start of a journal not seen before."""
@@ -90,18 +90,25 @@ class Projector:
         await self._journal.open(after=position.sequence)
         return position
 
-    async def _apply(self, projections: Projections, batch: list[Msg]) -> None:
+    async def _apply(self, projections: Projections, batch: list[Msg]) -> bool:
+        """Fold a batch into rows; return whether a rebuild is asked for."""
         events = list(_decoded(batch))
         unknown = {event.deployment_id for event, _ in events} - self._open.keys()
         if unknown:
             self._open |= await projections.load(unknown)
-        changed: dict[str, Progress] = {}
+        before = {event.deployment_id: self._open.get(event.deployment_id) for event, _ in events}
         for event, message in events:
             with span(f"project {event.actor}", (message.headers or {}).get(TRACEPARENT, "")):
-                progress = apply(self._open.get(event.deployment_id), event, message.metadata.sequence.stream)
-            self._open[event.deployment_id] = changed[event.deployment_id] = progress
-        await projections.save(changed, batch[-1].metadata.sequence.stream, tell_project=True)
-        self._forget_finished(changed)
+                self._fold(event, message)
+        changed = {key: (known, self._open[key]) for key, known in before.items()}
+        rebuild = await projections.save(changed, _sequence(batch[-1]), tell_project=True)
+        for key, (_, now) in changed.items():
+            if now.finished:
+                del self._open[key]
+        return rebuild
+
+    def _fold(self, event: Event, message: Msg) -> None:
+        self._open[event.deployment_id] = apply(self._open.get(event.deployment_id), event, _sequence(message))
 
     async def _rebuild(self, connection: Connection, projections: Projections, stopping: asyncio.Event) -> None:
         """Make the rows again in one transaction; readers see the old ones until it is done.
@@ -118,22 +125,19 @@ class Projector:
                 if stopping.is_set():
                     raise ZepidError("SERVICE_UNAVAILABLE", "the rebuild was interrupted; the old rows stay")
                 batch = await self._journal.read(stopping)
-                changed: dict[str, Progress] = {}
                 for event, message in _decoded(batch):
-                    sequence = message.metadata.sequence.stream
-                    known = self._open.get(event.deployment_id)
-                    if known is not None or isinstance(event, Admitted | Ended):
-                        progress = apply(known, event, sequence)
-                        self._open[event.deployment_id] = changed[event.deployment_id] = progress
-                await projections.save(changed, sequence, tell_project=False)
+                    if event.deployment_id in self._open or isinstance(event, Admitted | Ended):
+                        self._fold(event, message)
+                sequence = _sequence(batch[-1]) if batch else sequence
+                ids = {event.deployment_id for event, _ in _decoded(batch)} & self._open.keys()
+                await projections.save({key: (None, self._open[key]) for key in ids}, sequence, tell_project=False)
                 log.info("rebuilding", sequence=sequence, of=last)
             await projections.rebuilt()
         log.info("rebuild done", events=last)
 
-    def _forget_finished(self, changed: dict[str, Progress]) -> None:
-        for deployment_id, progress in changed.items():
-            if progress.finished:
-                self._open.pop(deployment_id, None)
+
+def _sequence(message: Msg) -> int:
+    return message.metadata.sequence.stream
 
 
 def _decoded(batch: Iterable[Msg]) -> Iterator[tuple[Event, Msg]]:

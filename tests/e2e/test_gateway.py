@@ -298,6 +298,7 @@ async def test_a_projected_deployment_shows_its_steps_outcome_and_address(stand)
     first = await stand.client.get(f"/deploy-status?instanceId={deployment_id}")
     assert first.json() == {"status": {"status": "complete", "output": {"workerUrl": "http://shop.localhost:3080"}}}
     posted = await stand.client.post(f"/deploy?instanceId={deployment_id}")
+    assert posted.status_code == 200, posted.text
     assert (posted.json()["id"], posted.json()["details"]["status"]) == (deployment_id, "complete")
     assert (await stand.client.post("/deploy?instanceId=none")).status_code == 404
 
@@ -587,6 +588,7 @@ async def test_health_is_asked_for_real(stand, nats_process: NatsServer):
     assert unhealthy.json()["checks"]["queue"] == "unhealthy"
     assert (await stand.client.get("/health/live")).json() == {"alive": True}
     assert (await stand.deploy(await stand.project())).status_code == 200, "recorded while the broker is away"
+    await nats_process.start()
 
 
 async def test_without_the_database_nothing_is_accepted_and_the_answer_says_when_to_return(stand):

@@ -67,7 +67,7 @@ class FirstFormStatus(msgspec.Struct, frozen=True):
 )
 async def deploy(
     request: GatewayRequest,
-    data: Annotated[DeployOrder | None, Body(examples=[_ORDER])],
+    data: Annotated[DeployOrder | None, Body(examples=[_ORDER])] = None,
     instance_id: Annotated[
         str | None, QueryParameter(name="instanceId", description="First version: ask for a status")
     ] = None,

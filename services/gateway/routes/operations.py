@@ -16,14 +16,6 @@ from shared.adapters.postgres.overview import Waiting
 from shared.settings import Settings
 from shared.times import iso_time
 
-_SHOWN_SETTINGS = (
-    "max_concurrent_deployments",
-    "max_deployment_timeout",
-    "max_batch_size",
-    "max_batch_timeout",
-    "max_retries",
-)
-
 
 class DeploymentRow(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
     """A deployment in a list; `duration` in milliseconds."""
@@ -55,7 +47,7 @@ class QueueBody(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_
     waiting: list[Waiting]
     running: int
     dead_letters: int
-    configuration: dict[str, Any]
+    configuration: dict[str, float]
 
 
 @get(
@@ -135,9 +127,14 @@ def _read_cursor(cursor: str | None) -> tuple[datetime | None, str | None]:
         raise ValidationFailed({"cursor": ["Not a cursor of this list"]}) from None
 
 
-def _configuration(settings: Settings) -> dict[str, Any]:
-    names = {name: settings.__struct_encode_fields__[index] for index, name in enumerate(settings.__struct_fields__)}
-    return {names[name]: getattr(settings, name) for name in _SHOWN_SETTINGS}
+def _configuration(settings: Settings) -> dict[str, float]:
+    return {
+        "maxConcurrentDeployments": settings.max_concurrent_deployments,
+        "maxDeploymentTimeout": settings.max_deployment_timeout,
+        "maxBatchSize": settings.max_batch_size,
+        "maxBatchTimeout": settings.max_batch_timeout,
+        "maxRetries": settings.max_retries,
+    }
 
 
 HANDLERS = [deployments, queue]

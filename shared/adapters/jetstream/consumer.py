@@ -63,6 +63,10 @@ class Consumer:
             await self._wait(min(timeout, LONGEST_REQUEST_SECONDS), stopping)
         if stopping.is_set():
             return []
+        return self.received(batch)
+
+    def received(self, batch: int) -> list[Msg]:
+        """Return at most `batch` messages that are here already."""
         return [self._received.popleft() for _ in range(min(batch, len(self._received)))]
 
     async def exists(self) -> bool:

@@ -48,12 +48,14 @@ begin
   verdict := 'accepted';
 end $$;
 
--- Intake: give free slots to waiting deployments, highest priority first, then oldest.
+-- Intake: give free slots to waiting deployments, highest priority first, then oldest. Nobody was told
+-- yet, so the commit need not wait for the disk: lost with the server, it is only done again.
 create or replace function admit_deployments(p_limit int, p_deadline_seconds double precision)
 returns setof deployment language plpgsql as $$
 declare
   v_free int;
 begin
+  perform set_config('synchronous_commit', 'off', true);
   perform pg_advisory_xact_lock(hashtext('zepid.admission'));
   select p_limit - count(*) into v_free from deployment where admitted_at is not null and freed_at is null;
   if v_free <= 0 then return; end if;
@@ -107,11 +109,13 @@ begin
   end if;
 end $$;
 
--- The cleanup step: the sandbox is dead; claim and slot are free again.
+-- The cleanup step: the sandbox is dead; claim and slot are free again. Lost with the server, the
+-- reconciler has the cleanup done again, so the commit need not wait for the disk.
 create or replace function free_deployment(p_id text) returns boolean language plpgsql as $$
 declare
   v deployment;
 begin
+  perform set_config('synchronous_commit', 'off', true);
   update deployment set freed_at = clock_timestamp()
     where id = p_id and outcome is not null and freed_at is null returning * into v;
   if not found then return false; end if;

@@ -33,7 +33,7 @@ class Overview:
     async def waiting(self, organization_id: str | None) -> list[Waiting]:
         """Return who waits for admission: one organisation, or with None all of them."""
         rows = self._sql.waiting(self._pool, organization_id=organization_id)
-        return [msgspec.convert(dict(row), Waiting) async for row in rows]
+        return [Waiting(**row) async for row in rows]
 
     async def running(self) -> int:
         """Return how many deployments hold a slot."""

@@ -1,6 +1,6 @@
 """The rows that the projector alone writes, and its position in the journal."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -42,6 +42,11 @@ class Projections:
         """Tell whichever projector is active to make the rows again."""
         await self._sql.ask_for_rebuild(self._connection, name=_NAME)
 
+    async def wants_rebuild(self) -> bool:
+        """Whether someone asked for the rows to be made again."""
+        position = await self.position()
+        return position is not None and position.rebuild
+
     async def rebuilt(self) -> None:
         """Note that the rows were made again."""
         await self._sql.rebuilt(self._connection, name=_NAME)
@@ -51,29 +56,42 @@ class Projections:
         rows = self._sql.load(self._connection, ids=list(deployment_ids))
         return {row["deployment_id"]: msgspec.convert(dict(row), Progress) async for row in rows}
 
-    async def save(self, changed: dict[str, Progress], sequence: int, *, tell_project: bool) -> None:
-        """Write the rows and the position; call inside a transaction."""
-        await self._sql.save_progress(self._connection, [_progress_row(progress) for progress in changed.values()])
-        await self._sql.save_step(
-            self._connection, [row for progress in changed.values() for row in _step_rows(progress)]
+    async def save(
+        self, changed: Mapping[str, tuple[Progress | None, Progress]], sequence: int, *, tell_project: bool
+    ) -> bool:
+        """Write what changed, and the position, in one statement; return whether a rebuild is asked for.
+
+        Args:
+            changed: by deployment, the progress before and now; unchanged steps are not written.
+            sequence: the journal is projected up to here.
+            tell_project: whether the projects' own status word follows.
+        """
+        row = await self._sql.save(
+            self._connection,
+            name=_NAME,
+            sequence=sequence,
+            progress=[_progress_row(now) for _, now in changed.values()],
+            steps=[row for before, now in changed.values() for row in _step_rows(before, now)],
+            projects=[
+                {"deployment_id": now.deployment_id, "status": _project_status(now)}
+                for before, now in changed.values()
+                if tell_project and (before is None or _project_status(before) != _project_status(now))
+            ],
         )
-        if tell_project:
-            await self._sql.save_project(
-                self._connection,
-                [{"deployment_id": key, "status": _project_status(progress)} for key, progress in changed.items()],
-            )
-        await self._sql.advance(self._connection, name=_NAME, sequence=sequence)
+        return bool(row["rebuild"])
 
 
 def _progress_row(progress: Progress) -> dict[str, Any]:
     return {name: getattr(progress, name) for name in progress.__struct_fields__ if name != "steps"}
 
 
-def _step_rows(progress: Progress) -> list[dict[str, Any]]:
+def _step_rows(before: Progress | None, now: Progress) -> list[dict[str, Any]]:
+    known = before.steps if before else {}
     return [
-        {"deployment_id": progress.deployment_id, "step": name}
+        {"deployment_id": now.deployment_id, "step": name}
         | {field: getattr(state, field) for field in state.__struct_fields__}
-        for name, state in progress.steps.items()
+        for name, state in now.steps.items()
+        if known.get(name) != state
     ]
 
 

@@ -56,7 +56,7 @@ class Projects:
     async def page(self, organization_id: str | None, after: str | None, limit: int) -> list[ProjectRow]:
         """Return projects newest first, those below the project `after`; None: all, from the first."""
         rows = self._sql.page(self._pool, organization_id=organization_id, after=after, limit=limit)
-        return [msgspec.convert(dict(row), ProjectRow) async for row in rows]
+        return msgspec.convert([dict(row) async for row in rows], list[ProjectRow])
 
     async def missing_blobs(self, organization_id: str, digests: Iterable[str]) -> list[str]:
         """Return those digests that this organisation has not uploaded, in the order given."""
