@@ -139,7 +139,7 @@ class Worker:
         """Do what the journal does not show as done; acknowledge when all that follows is stored."""
         before = await self._bus.ended_or_succeeded(attempt.command)
         match before:
-            case Ended() if not self._step.cleans_up:
+            case Ended():
                 log.info("dropped: the deployment has ended", outcome=before.outcome)
             case Succeeded(next=following):
                 log.info("dropped: this step had succeeded")

@@ -46,6 +46,9 @@ class DeployOrder(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     target: Literal["local"] = "local"
 
 
+_FIELDS = msgspec.structs.fields(DeployOrder)
+
+
 async def check_order(request: GatewayRequest) -> None:
     """Refuse a malformed body, so that this is said before the caller is asked for a token."""
     if "instanceId" in request.query_params:
@@ -63,7 +66,7 @@ async def check_order(request: GatewayRequest) -> None:
 def faults_in(body: Mapping[str, Any]) -> dict[str, list[str]]:
     """Return what is wrong with each field; fields that are not known are let pass."""
     faults = {name: ["Not supported by this version"] for name in _NOT_YET if body.get(name) not in _EMPTY}
-    for field in msgspec.structs.fields(DeployOrder):
+    for field in _FIELDS:
         name = field.encode_name
         if name in _REQUIRED and body.get(name) in (None, ""):
             faults[name] = [_REQUIRED[name]]

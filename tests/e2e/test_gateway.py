@@ -4,9 +4,11 @@ import asyncio
 import io
 import tarfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
 
 import asyncpg
 import httpx
@@ -31,10 +33,22 @@ from shared.settings import Settings
 DEADLINE = 10
 
 
+async def eventually(condition: Callable[[], bool]) -> None:
+    """Wait until the condition holds; fails after the deadline."""
+    async with asyncio.timeout(DEADLINE):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+
+
+async def collect(events: AsyncIterator[Any]) -> list[Any]:
+    return [event async for event in events]
+
+
 @dataclass
 class Stand:
     """A running gateway, a token of organisation `acme`, and what stands behind it."""
 
+    gateway: Gateway
     url: str
     client: httpx.AsyncClient
     resources: Resources
@@ -103,18 +117,15 @@ def life_of(deployment_id: str, outcome: str = "completed") -> list[Event]:
 
 
 @asynccontextmanager
-async def serving(resources: Resources) -> AsyncIterator[str]:
+async def serving(resources: Resources) -> AsyncIterator[tuple[Gateway, str]]:
     app = create_app(GatewayPorts.of(resources, allowed_origins=("https://app.example",)))
     server = uvicorn.Server(
         uvicorn.Config(app, port=0, log_config=None, lifespan="on", ws="none", timeout_graceful_shutdown=1)
     )
     task = asyncio.create_task(server.serve())
     try:
-        async with asyncio.timeout(DEADLINE):
-            while not server.started:
-                assert not task.done()
-                await asyncio.sleep(0.005)
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+        await eventually(lambda: server.started)
+        yield app.state.gateway, f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     finally:
         server.should_exit = True
         await task
@@ -132,10 +143,10 @@ async def stand(resources: Resources) -> AsyncIterator[Stand]:
     _, token = await Tokens(resources.pool).create("test", ["deploy"], "acme", "ada")
     headers = {"authorization": f"Bearer {token}"}
     async with (
-        serving(resources) as url,
+        serving(resources) as (gateway, url),
         httpx.AsyncClient(base_url=url, headers=headers, timeout=DEADLINE) as client,
     ):
-        yield Stand(url, client, resources, token)
+        yield Stand(gateway, url, client, resources, token)
 
 
 # Acceptance
@@ -357,7 +368,7 @@ async def test_events_replay_the_past_then_follow_to_the_end(stand):
     ids = [int(event_id) for _, event_id, _ in seen[1:]]
     assert ids == sorted(ids)
     bodies = [{**data, "timestamp": ""} for name, _, data in seen if name == "status"]
-    assert all(one != other for one, other in zip(bodies, bodies[1:], strict=False))
+    assert all(one != other for one, other in pairwise(bodies))
 
     middle = seen[4][1]
     async with asyncio.timeout(DEADLINE):
@@ -419,18 +430,21 @@ async def test_watchers_go_on_after_the_broker_was_restarted(stand, nats_process
     assert seen[-1] == ("end", "completed")
 
 
-async def test_a_watcher_that_leaves_is_forgotten(resources: Resources):
-    gateway = Gateway(GatewayPorts.of(resources))
-    await gateway.start()
-    follow = gateway.events.follow("deploy_1")
-    reading = asyncio.ensure_future(anext(follow))
+async def test_a_watcher_that_leaves_is_forgotten(stand):
+    deployment_id = await stand.deployment()
+    reading = asyncio.ensure_future(collect(read_events(stand, f"/deploy/{deployment_id}/logs/stream")))
+    await eventually(lambda: stand.gateway.logs.watched and stand.gateway.events.watched)
+    reading.cancel()
+    await eventually(lambda: not stand.gateway.logs.watched and not stand.gateway.events.watched)
+
+
+async def test_streams_end_when_the_gateway_stops(stand):
+    deployment_id = await stand.deployment()
+    reading = asyncio.ensure_future(collect(read_events(stand, f"/deploy/{deployment_id}/events")))
+    await eventually(lambda: stand.gateway.events.watched)
+    await stand.gateway.stop()
     async with asyncio.timeout(DEADLINE):
-        while not gateway.events.watched:
-            await asyncio.sleep(0.005)
-        reading.cancel()
-        while gateway.events.watched:
-            await asyncio.sleep(0.005)
-    await gateway.stop()
+        assert [name for name, _, _ in await reading] == ["status"]
 
 
 # Logs
@@ -583,7 +597,7 @@ async def test_health_is_asked_for_real(stand, nats_process: NatsServer):
     await nats_process.stop()
     async with asyncio.timeout(DEADLINE):
         while (unhealthy := await stand.client.get("/health")).status_code == 200:
-            await asyncio.sleep(0.1)
+            pass
     assert unhealthy.status_code == 503
     assert unhealthy.json()["checks"]["queue"] == "unhealthy"
     assert (await stand.client.get("/health/live")).json() == {"alive": True}

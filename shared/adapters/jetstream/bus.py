@@ -112,11 +112,13 @@ class Bus:
         """Ask the journal whether the deployment has ended, or this step succeeded in this epoch.
 
         One request answers the usual case: neither event is there. The stream is asked for the last
-        event of each subject; only when there is one is it looked at.
+        event of each subject; only when there is one is it looked at. What cleans up does so after
+        the end, so there only its own success counts.
         """
-        ended = subjects.ended(command.deployment_id)
-        succeeded = subjects.event(command.deployment_id, command.step, "succeeded")
-        found = [decode_event(message.data) for message in await self._last_of([ended, succeeded])]
+        filters = [subjects.event(command.deployment_id, command.step, "succeeded")]
+        if command.step != CLEANUP.name:
+            filters.append(subjects.ended(command.deployment_id))
+        found = [decode_event(message.data) for message in await self._last_of(filters)]
         for event in found:
             if isinstance(event, Ended):
                 return event
