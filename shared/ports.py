@@ -247,8 +247,7 @@ class StepRecords(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Ports:
+class Ports(msgspec.Struct, frozen=True):
     """All a step's handler may use in one attempt.
 
     Attributes:

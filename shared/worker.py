@@ -8,7 +8,6 @@ between only repeats; and it leaves what follows to the outcome that the handler
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 
 import msgspec
 import structlog
@@ -54,6 +53,7 @@ class Worker:
         self._max_deliver = 1 + ports.settings.max_retries
         self._running: dict[asyncio.Task[None], Msg] = {}
         self._stoppable: dict[str, asyncio.Task[None]] = {}
+        self._saying: set[asyncio.Task[None]] = set()
         self._handing_back = False
 
     async def run(self, stopping: asyncio.Event) -> None:
@@ -160,8 +160,8 @@ class Worker:
         command = attempt.command
         step_log = JournalLog(self._bus, command.deployment_id, self._step.name, attempt.number)
         fence = Fence(command.epoch, command.issue, attempt.delivery)
-        ports = replace(self._ports, log=step_log, fence=fence, attempt=attempt.number)
-        started = asyncio.create_task(self._say_started(attempt))
+        ports = msgspec.structs.replace(self._ports, log=step_log, fence=fence, attempt=attempt.number)
+        started = asyncio.get_running_loop().call_later(STARTED_AFTER_SECONDS, self._say_started, attempt)
         attributes: dict[str, str | int | float | bool] = {
             "messaging.system": "nats",
             "messaging.operation.type": "process",
@@ -199,9 +199,10 @@ class Worker:
             log.exception("the handler raised")
             return Retry(self._failure("INTERNAL_ERROR", f"the {self._step.name} step met a defect of the service"))
 
-    async def _say_started(self, attempt: Attempt) -> None:
-        await asyncio.sleep(STARTED_AFTER_SECONDS)
-        await self._bus.record(attempt.started(), attempt.traceparent, attempt.copy)
+    def _say_started(self, attempt: Attempt) -> None:
+        task = asyncio.create_task(self._bus.record(attempt.started(), attempt.traceparent, attempt.copy))
+        self._saying.add(task)
+        task.add_done_callback(self._saying.discard)
 
     async def _bury_undecodable(self, message: Msg, reason: str) -> None:
         """Copy to the dead letters, fail the deployment, then terminate: in this order."""

@@ -39,19 +39,20 @@ class Intake:
             self._bus.consumer(EVENT_STREAM, "admission") as freed,
         ):
             await asyncio.gather(
-                self._admit_at_each(requests, stopping),
-                self._admit_at_each(freed, stopping),
+                self._admit_at_each(requests, stopping, acknowledge=True),
+                self._admit_at_each(freed, stopping, acknowledge=False),
                 self._admit_regularly(stopping),
             )
 
-    async def _admit_at_each(self, hints: Consumer, stopping: asyncio.Event) -> None:
+    async def _admit_at_each(self, hints: Consumer, stopping: asyncio.Event, *, acknowledge: bool) -> None:
         while not stopping.is_set():
             settings = self._settings
             batch = await hints.poll(settings.max_batch_size, settings.max_batch_timeout, stopping)
             if batch:
                 await self._admit()
-            for hint in batch:
-                await hint.ack()
+            if acknowledge:
+                for hint in batch:
+                    await hint.ack()
 
     async def _admit_regularly(self, stopping: asyncio.Event) -> None:
         while not stopping.is_set():

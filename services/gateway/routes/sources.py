@@ -2,7 +2,6 @@
 
 import asyncio
 import tempfile
-from dataclasses import dataclass, field
 from typing import Annotated
 
 import msgspec
@@ -51,24 +50,13 @@ class BlobAnswer(msgspec.Struct, frozen=True):
     size: int
 
 
-@dataclass
 class _BinaryBody(Operation):
-    """An operation whose body is bytes."""
-
-    request_body: RequestBody | None = field(
-        default_factory=lambda: RequestBody(
-            content={
-                "application/octet-stream": OpenAPIMediaType(
-                    schema=Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.BINARY)
-                )
-            },
-            required=True,
-        )
-    )
+    """An operation whose body is bytes, for the OpenAPI document."""
 
     def __post_init__(self) -> None:
-        if self.request_body is None:
-            self.request_body = type(self)().request_body
+        schema = Schema(type=OpenAPIType.STRING, format=OpenAPIFormat.BINARY)
+        content = {"application/octet-stream": OpenAPIMediaType(schema=schema)}
+        self.request_body = RequestBody(content=content, required=True)
 
 
 @post(

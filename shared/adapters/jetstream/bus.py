@@ -86,9 +86,11 @@ class Bus:
         await self._publish(subject, encode(command), command.message_id, traceparent)
 
     async def wake_intake(self, deployment_id: str, traceparent: str) -> None:
-        """Tell intake that a deployment waits."""
+        """Tell intake that a deployment waits; not confirmed, for it finds the deployment anyway."""
         subject = subjects.command("intake", deployment_id)
-        await self._publish(subject, encode(Wake(deployment_id=deployment_id)), f"{deployment_id}.wake", traceparent)
+        headers = {TRACEPARENT: traceparent} if traceparent else None
+        with contextlib.suppress(*BROKER_AWAY):
+            await self.client.publish(subject, encode(Wake(deployment_id=deployment_id)), headers=headers)
 
     async def purge_commands(self, deployment_id: str) -> None:
         """Remove what is queued for a deployment, its cleanup spared."""

@@ -97,9 +97,15 @@ def consumers(settings: Settings) -> tuple[tuple[str, ConsumerConfig], ...]:
         for actor in ACTORS
     ]
     cleaned = replace(base, filter_subject=subjects.CLEANED_EVENTS, deliver_policy=DeliverPolicy.ALL)
+    hints = ConsumerConfig(
+        durable_name="admission",
+        filter_subject=subjects.CLEANED_EVENTS,
+        ack_policy=AckPolicy.NONE,
+        deliver_policy=DeliverPolicy.NEW,
+    )
     return (
         *queue,
-        (subjects.EVENT_STREAM, replace(cleaned, durable_name="admission")),
+        (subjects.EVENT_STREAM, hints),
         (subjects.EVENT_STREAM, replace(cleaned, durable_name="log-archiver")),
         (subjects.ADVISORY_STREAM, replace(base, durable_name="dead-letter")),
     )
