@@ -11,7 +11,6 @@ from pathlib import Path
 from uuid import uuid4
 
 import asyncpg
-import httpcore
 import msgspec
 import nats
 import typer
@@ -22,6 +21,7 @@ from infra.dev.child import Child
 from infra.dev.data_dir import port_for
 from infra.dev.stack import EmbeddedStack, Endpoints
 from services.cli.benches.floor import Measured, measure_floor, summarize
+from services.cli.benches.posting import Post, posting
 from shared.adapters.postgres.database import open_pool
 from shared.adapters.postgres.migrate import migrate
 from shared.adapters.postgres.tokens import Tokens
@@ -85,11 +85,10 @@ def _print(what: str, measured: Measured) -> None:
 class Load:
     """Posts deployments and waits for each one's `ended` event."""
 
-    def __init__(self, url: str, token: str, pool: asyncpg.Pool) -> None:
-        self._url = url
-        self._headers = [("Authorization", f"Bearer {token}"), ("Content-Type", "application/json")]
+    def __init__(self, port: int, token: str, pool: asyncpg.Pool) -> None:
+        self._port = port
+        self._token = token
         self._pool = pool
-        self._http = httpcore.AsyncConnectionPool(max_connections=1000, keepalive_expiry=60)
         self._ended: dict[str, asyncio.Future[float]] = {}
 
     async def hear(self, message: Msg) -> None:
@@ -102,20 +101,18 @@ class Load:
         seconds: list[float] = []
 
         async def deploy_in_turn() -> None:
-            for project in projects:
-                seconds.append(await self._deploy(project))
+            async with posting(self._port, self._token) as post:
+                for project in projects:
+                    seconds.append(await self._deploy(post, project))
 
         started = time.perf_counter()
         await asyncio.gather(*(deploy_in_turn() for _ in range(concurrency)))
         return summarize(seconds, time.perf_counter() - started)
 
-    async def _deploy(self, project: str) -> float:
+    async def _deploy(self, post: Post, project: str) -> float:
         body = msgspec.json.encode({"projectId": project, "orgId": ORGANIZATION, "userId": "bench"})
         began = time.perf_counter()
-        answer = await self._http.request("POST", f"{self._url}/deploy", headers=self._headers, content=body)
-        if answer.status != 200:
-            raise RuntimeError(f"POST /deploy answered {answer.status}: {answer.content.decode()}")
-        deployment_id = msgspec.json.decode(answer.content)["deploymentId"]
+        deployment_id = msgspec.json.decode(await post(body))["deploymentId"]
         ended = await self._future(deployment_id)
         del self._ended[deployment_id]
         return ended - began
@@ -163,7 +160,7 @@ async def _running(folder: Path, endpoints: Endpoints) -> AsyncIterator[Load]:
     )
     client = await nats.connect(endpoints.nats_url)
     try:
-        load = Load(f"http://127.0.0.1:{port}", token, pool)
+        load = Load(port, token, pool)
         await client.subscribe(_ENDED, cb=load.hear)
         await _until_listening(port, services)
         yield load

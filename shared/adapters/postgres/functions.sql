@@ -125,11 +125,12 @@ begin
   return true;
 end $$;
 
--- The edge caches pointers and is told when one moves.
+-- The edge caches pointers and is told when one moves. Notifying takes a lock that makes commits wait for
+-- each other, so a new site, which has no release yet, does not notify.
 create or replace function notify_site_changed() returns trigger language plpgsql as $$
 begin
   perform pg_notify('site_changed', new.name);
   return null;
 end $$;
-create or replace trigger site_changed after insert or update of release_id on site
+create or replace trigger site_changed after update of release_id on site
   for each row execute function notify_site_changed();
