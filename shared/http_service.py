@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import uvicorn
@@ -14,10 +14,16 @@ _GRACE_SECONDS = 5
 
 
 class HttpService:
-    """Serves an ASGI app on one address until told to stop."""
+    """Serves an ASGI app on one address until told to stop.
 
-    def __init__(self, name: str, app: Any, host: str, port: int) -> None:
+    `before_stop` ends what would keep requests open, such as event streams.
+    """
+
+    def __init__(
+        self, name: str, app: Any, host: str, port: int, before_stop: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
         self._name = name
+        self._before_stop = before_stop
         config = uvicorn.Config(
             app,
             host=host,
@@ -44,6 +50,8 @@ class HttpService:
         serving = asyncio.create_task(self._server.serve())
         stopped = asyncio.create_task(stopping.wait())
         await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        if self._before_stop is not None:
+            await self._before_stop()
         self._server.should_exit = True
         stopped.cancel()
         try:
@@ -52,11 +60,6 @@ class HttpService:
             address = f"{self._server.config.host}:{self._server.config.port}"
             raise ZepidError("SERVICE_UNAVAILABLE", f"{self._name} cannot listen on {address}") from None
         log.debug("http service stopped", service=self._name)
-
-    @property
-    def listening(self) -> bool:
-        """Whether requests are taken."""
-        return self._server.started
 
 
 class _Server(uvicorn.Server):

@@ -10,4 +10,4 @@ def create(resources: Resources) -> Service:
     """Return the gateway as a service on `PORT`."""
     settings = resources.settings
     app = create_app(GatewayPorts.of(resources, settings.origins))
-    return HttpService("gateway", app, settings.host, settings.port)
+    return HttpService("gateway", app, settings.host, settings.port, before_stop=app.state.gateway.stop)

@@ -52,9 +52,17 @@ def checked_tree(files: Mapping[str, Entry]) -> Manifest:
 
 
 async def offer_tree(ports: GatewayPorts, project: ProjectRow, tree: Manifest) -> SourceBody:
-    """Record a tree as the project's source, or say which blobs its organisation has yet to upload."""
+    """Record a tree as the project's source, or say which blobs its organisation has yet to upload.
+
+    Raises:
+        ZepidError: SOURCE_INVALID, a file is said to have another size than its blob.
+    """
     digests = dict.fromkeys(entry.digest for entry in tree.files.values())
-    missing = await ports.projects.missing_blobs(project.organization_id, digests)
+    sizes = await ports.projects.blob_sizes(project.organization_id, digests)
+    missing = [digest for digest in digests if digest not in sizes]
+    for path, entry in tree.files.items():
+        if sizes.get(entry.digest, entry.size) != entry.size:
+            raise refused(f"{path}: said to have {entry.size} bytes; its blob has {sizes[entry.digest]}")
     snapshot_id = None if missing else await _record(ports, project, tree)
     return SourceBody(missing=missing, files=len(tree.files), total_bytes=tree.total_bytes, snapshot_id=snapshot_id)
 
@@ -68,7 +76,7 @@ async def unpack(ports: GatewayPorts, project: ProjectRow, archive: BinaryIO) ->
                 raise refused(f"the archive has more than {MAX_FILES} files")
             entries[file.path] = Entry(await store(ports.artifacts, file.data), len(file.data), file.mode)
     tree = checked_tree(entries)
-    await ports.projects.record_blobs(project.organization_id, {entry.digest for entry in entries.values()})
+    await ports.projects.record_blobs(project.organization_id, {entry.digest: entry.size for entry in entries.values()})
     return await offer_tree(ports, project, tree)
 
 

@@ -3,7 +3,6 @@
 from importlib import import_module
 
 from shared.adapters.publishers import publishers
-
 from shared.adapters.sandboxes import open_sandboxes
 from shared.pipeline import BY_NAME, STEPS
 from shared.ports import Fence, Ports

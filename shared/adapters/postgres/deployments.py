@@ -109,7 +109,7 @@ class Deployments:
     async def admit(self, max_running: int, deadline_seconds: float) -> list[AdmittedRow]:
         """Give free slots to waiting deployments and stamp their deadlines."""
         rows = self._sql.admit(self._pool, max_running=max_running, deadline_seconds=deadline_seconds)
-        return [msgspec.convert(dict(row), AdmittedRow) async for row in rows]
+        return msgspec.convert([dict(row) async for row in rows], list[AdmittedRow])
 
     async def end(
         self, deployment_id: str, outcome: str, failure: Failure | None = None, url: str = "", release: str = ""
@@ -149,11 +149,11 @@ class Deployments:
 
     async def overdue(self) -> list[OverdueRow]:
         """Return deployments past their deadline without an outcome."""
-        return [msgspec.convert(dict(row), OverdueRow) async for row in self._sql.overdue(self._pool)]
+        return msgspec.convert([dict(row) async for row in self._sql.overdue(self._pool)], list[OverdueRow])
 
     async def unfinished(self) -> list[UnfinishedRow]:
         """Return every deployment in the pipeline."""
-        return [msgspec.convert(dict(row), UnfinishedRow) async for row in self._sql.unfinished(self._pool)]
+        return msgspec.convert([dict(row) async for row in self._sql.unfinished(self._pool)], list[UnfinishedRow])
 
     async def status(self, deployment_id: str) -> dict[str, Any] | None:
         """Return the deployment with its projection, columns as in `sql/deployments.sql`, or None."""

@@ -1,6 +1,6 @@
 """Projects, their source snapshots, and which blobs each organisation has uploaded."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from uuid import uuid4
 
 import asyncpg
@@ -58,14 +58,16 @@ class Projects:
         rows = self._sql.page(self._pool, organization_id=organization_id, after=after, limit=limit)
         return msgspec.convert([dict(row) async for row in rows], list[ProjectRow])
 
-    async def missing_blobs(self, organization_id: str, digests: Iterable[str]) -> list[str]:
-        """Return those digests that this organisation has not uploaded, in the order given."""
-        rows = self._sql.missing_blobs(self._pool, organization_id=organization_id, digests=list(digests))
-        return [row["digest"] async for row in rows]
+    async def blob_sizes(self, organization_id: str, digests: Iterable[str]) -> dict[str, int]:
+        """Return the size in bytes of those blobs that this organisation has uploaded, by digest."""
+        rows = self._sql.blob_sizes(self._pool, organization_id=organization_id, digests=list(digests))
+        return {row["digest"]: row["size"] async for row in rows}
 
-    async def record_blobs(self, organization_id: str, digests: Iterable[str]) -> None:
-        """Remember that an organisation has uploaded these blobs."""
-        await self._sql.record_blobs(self._pool, organization_id=organization_id, digests=list(digests))
+    async def record_blobs(self, organization_id: str, sizes: Mapping[str, int]) -> None:
+        """Remember that an organisation has uploaded these blobs: size in bytes by digest."""
+        await self._sql.record_blobs(
+            self._pool, organization_id=organization_id, digests=list(sizes), sizes=list(sizes.values())
+        )
 
     async def record_snapshot(
         self, project_id: str, organization_id: str, manifest_digest: str, manifest: Manifest

@@ -33,16 +33,14 @@ where (:organization_id::text is null or p.organization_id = :organization_id)
 order by p.created_at desc, p.id desc
 limit :limit;
 
--- name: missing_blobs
--- A digest that the organisation did not upload is missing for it, whoever else has it.
-select given.digest from unnest(:digests::text[]) with ordinality as given(digest, position)
-where not exists (
-  select from uploaded_blob u where u.organization_id = :organization_id and u.digest = given.digest)
-order by given.position;
+-- name: blob_sizes
+-- What the organisation has not uploaded itself is missing for it, whoever else has it.
+select digest, size from uploaded_blob where organization_id = :organization_id and digest = any(:digests::text[]);
 
 -- name: record_blobs!
-insert into uploaded_blob (organization_id, digest)
-select :organization_id, given.digest from unnest(:digests::text[]) as given(digest)
+insert into uploaded_blob (organization_id, digest, size)
+select :organization_id, given.digest, given.size
+from unnest(:digests::text[], :sizes::bigint[]) as given(digest, size)
 on conflict do nothing;
 
 -- name: record_snapshot$

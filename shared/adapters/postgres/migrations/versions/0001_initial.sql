@@ -84,6 +84,7 @@ create index snapshot_latest on snapshot (project_id, created_at desc);
 create table uploaded_blob (
   organization_id text not null,
   digest text not null,
+  size bigint not null,
   primary key (organization_id, digest)
 );
 comment on table uploaded_blob is 'a digest counts as present only for the organisation that uploaded it';
