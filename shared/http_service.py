@@ -7,7 +7,7 @@ from typing import Any
 
 import uvicorn
 
-from shared.contracts.errors import ZepidError
+from shared.service import CannotStart
 from shared.telemetry import log
 
 _GRACE_SECONDS = 5
@@ -45,7 +45,7 @@ class HttpService:
         """Serve until `stopping` is set, then let requests finish for a few seconds.
 
         Raises:
-            ZepidError: SERVICE_UNAVAILABLE, the address is in use or the app did not start.
+            CannotStart: SERVICE_UNAVAILABLE, the address is in use or the app did not start.
         """
         serving = asyncio.create_task(self._server.serve())
         stopped = asyncio.create_task(stopping.wait())
@@ -58,7 +58,7 @@ class HttpService:
             await serving
         except SystemExit:
             address = f"{self._server.config.host}:{self._server.config.port}"
-            raise ZepidError("SERVICE_UNAVAILABLE", f"{self._name} cannot listen on {address}") from None
+            raise CannotStart("SERVICE_UNAVAILABLE", f"{self._name} cannot listen on {address}") from None
         log.debug("http service stopped", service=self._name)
 
 

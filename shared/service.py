@@ -15,6 +15,12 @@ from shared.resources import Resources, open_resources
 from shared.settings import InvalidSettings, Settings, load_settings
 from shared.telemetry import configure_logs, configure_traces, flush_traces, log
 
+_AGAIN_SECONDS = 1.0
+
+
+class CannotStart(ZepidError):
+    """A service can't do its work here, however often it is tried; the message says what to change."""
+
 
 class Service(Protocol):
     """Something that runs until it is told to stop."""
@@ -60,14 +66,29 @@ def stop_on_signals(stopping: asyncio.Event) -> None:
 
 
 async def run_together(services: dict[str, Service], stopping: asyncio.Event) -> None:
-    """Run services until `stopping` is set; if one fails the others are stopped and its error is raised."""
-    tasks = {asyncio.create_task(service.run(stopping), name=name) for name, service in services.items()}
+    """Run services until `stopping` is set; a defect of one is logged and that one runs again.
+
+    Raises:
+        CannotStart: a service can't do its work here; the others were stopped.
+    """
+    tasks = {asyncio.create_task(_keep_running(name, service, stopping)) for name, service in services.items()}
     done, rest = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
     stopping.set()
     if rest:
         await asyncio.wait(rest)
     for task in done | rest:
         task.result()
+
+
+async def _keep_running(name: str, service: Service, stopping: asyncio.Event) -> None:
+    while not stopping.is_set():
+        try:
+            return await service.run(stopping)
+        except CannotStart:
+            raise
+        except Exception:  # noqa: BLE001 - the boundary: what one service did not foresee must not end the others
+            log.exception("service failed and runs again", service=name)
+        await sleep_or_stop(stopping, _AGAIN_SECONDS)
 
 
 async def sleep_or_stop(stopping: asyncio.Event, seconds: float) -> None:

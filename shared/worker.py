@@ -8,6 +8,7 @@ between only repeats; and it leaves what follows to the outcome that the handler
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 import msgspec
 import structlog
@@ -16,8 +17,8 @@ from nats.errors import Error as BrokerError
 from opentelemetry.trace import SpanKind
 
 from shared.adapters.jetstream.bus import Bus, decode_command
-from shared.adapters.jetstream.consumer import Consumer
-from shared.adapters.postgres.database import DATABASE_AWAY
+from shared.adapters.jetstream.consumer import BROKER_AWAY, Consumer
+from shared.adapters.postgres.database import CONNECTION_LOST, DATABASE_AWAY
 from shared.adapters.postgres.deployments import Deployments
 from shared.attempt import Attempt
 from shared.conclusion import conclude
@@ -26,6 +27,7 @@ from shared.contracts.events import Ended, Succeeded
 from shared.contracts.messages import Command, DeadLetter
 from shared.contracts.outcomes import Done, Outcome, Reject, Retry
 from shared.contracts.subjects import deployment_in_command
+from shared.outage import insist
 from shared.pipeline import HEARTBEAT_SECONDS, Step
 from shared.ports import Fence, Ports
 from shared.settlement import Settlement
@@ -58,6 +60,7 @@ class Worker:
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Work until `stopping` is set, then finish or hand back what is running."""
+        self._handing_back = False
         await self._bus.on_stop_requests(self._stop_one)
         heartbeat = asyncio.create_task(self._keep_alive())
         try:
@@ -93,7 +96,10 @@ class Worker:
         while True:
             await asyncio.sleep(HEARTBEAT_SECONDS)
             for message in list(self._running.values()):
-                await message.in_progress()
+                try:
+                    await message.in_progress()
+                except BROKER_AWAY as error:
+                    log.warning("heartbeat not sent", step=self._step.name, error=repr(error))
 
     async def _drain(self) -> None:
         """Let running attempts finish within the grace period, then hand the rest back."""
@@ -137,7 +143,7 @@ class Worker:
 
     async def _work(self, message: Msg, attempt: Attempt) -> None:
         """Do what the journal does not show as done; acknowledge when all that follows is stored."""
-        before = await self._bus.ended_or_succeeded(attempt.command)
+        before = await insist(partial(self._bus.ended_or_succeeded, attempt.command))
         match before:
             case Ended():
                 log.info("dropped: the deployment has ended", outcome=before.outcome)
@@ -149,10 +155,10 @@ class Worker:
                 outcome = await self._attempt(attempt)
                 if isinstance(outcome, Retry):
                     last = attempt.delivery >= self._max_deliver
-                    delay = await self._settlement.postpone(attempt, outcome.failure, last=last)
+                    delay = await insist(partial(self._settlement.postpone, attempt, outcome.failure, last=last))
                     await message.nak(delay=delay or None)
                     return
-                await self._settlement.settle(attempt, outcome)
+                await insist(partial(self._settlement.settle, attempt, outcome))
         await message.ack_sync(timeout=5)
 
     async def _attempt(self, attempt: Attempt) -> Outcome:
@@ -186,7 +192,7 @@ class Worker:
         """Turn whatever the handler raises into an outcome; nothing may escape unexplained."""
         try:
             async with asyncio.timeout(self._step.timeout):
-                return await self._handle(command, ports)
+                return await insist(partial(self._handle, command, ports), CONNECTION_LOST)
         except ZepidError as error:
             failure = error.failure(self._step.name)
             return Retry(failure) if failure.retryable else Reject(failure)

@@ -42,12 +42,20 @@ class Processes:
         failures = 0
         while True:
             started = time.monotonic()
-            child = self._children[name] = await self._start(name)
-            code = await child.ended()
+            why = await self._run_once(name)
             failures = 1 if time.monotonic() - started > _STEADY_SECONDS else failures + 1
             delay = min(_BACKOFF_CAP_SECONDS, _BACKOFF_BASE_SECONDS * 2 ** min(failures, 10))
-            log.warning("service ended", service=name, exit_code=code, restart_in=delay, said=child.last_words(3))
+            log.warning("service ended", service=name, restart_in=delay, **why)
             await asyncio.sleep(delay)
+
+    async def _run_once(self, name: str) -> dict[str, object]:
+        """Run a service until it ends; return why it did."""
+        try:
+            child = self._children[name] = await self._start(name)
+        except OSError as error:
+            return {"error": f"could not be started: {error}"}
+        code = await child.ended()
+        return {"exit_code": code, "said": child.last_words(3)}
 
     async def _start(self, name: str) -> Child:
         child = await Child.spawn(

@@ -1,6 +1,7 @@
 """Reads the broker's advisories; copies the command, decides the outcome, removes it: in this order."""
 
 import asyncio
+import contextlib
 import time
 from datetime import datetime
 
@@ -10,12 +11,14 @@ from nats.aio.msg import Msg
 from nats.js.api import RawStreamMsg
 
 from shared.adapters.jetstream.bus import Bus, decode_command, decode_event
+from shared.adapters.jetstream.consumer import BROKER_AWAY
 from shared.adapters.postgres.deployments import Deployments
 from shared.conclusion import conclude
 from shared.contracts.errors import Failure, ZepidError
 from shared.contracts.events import DeadLettered, Failed
 from shared.contracts.messages import Advisory, Command, DeadLetter
 from shared.contracts.subjects import ADVISORY_STREAM, EVENT_STREAM, event
+from shared.outage import AWAY
 from shared.pipeline import BY_NAME
 from shared.resources import Resources
 from shared.service import Service
@@ -23,6 +26,7 @@ from shared.settings import Settings
 from shared.telemetry import TRACEPARENT, log, trace_id_in
 
 _EXHAUSTED = "max_retries_exceeded"
+_AGAIN_SECONDS = 5.0
 
 
 def create(resources: Resources) -> Service:
@@ -52,11 +56,11 @@ class DeadLetters:
             original = await self._original(advisory)
             if original is not None:
                 await self._bury(advisory, original)
-        except ZepidError as error:
-            log.warning("dead letter postponed", error=error.message)
-            await message.nak(delay=5)
-            return
-        await message.ack_sync()
+            await message.ack_sync(timeout=5)
+        except AWAY as error:
+            log.warning("dead letter postponed", error=repr(error))
+            with contextlib.suppress(*BROKER_AWAY):
+                await message.nak(delay=_AGAIN_SECONDS)
 
     async def _original(self, advisory: Advisory) -> RawStreamMsg | None:
         """Return the message that the advisory names, None when it is gone or another one."""

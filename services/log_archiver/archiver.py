@@ -1,15 +1,17 @@
 """When a deployment is cleaned up its log is complete: one file for each attempt of each step."""
 
 import asyncio
+import contextlib
 from itertools import groupby
 
 import msgspec
 from nats.aio.msg import Msg
 
 from shared.adapters.jetstream.bus import Bus, decode_chunk
-from shared.contracts.errors import ZepidError
+from shared.adapters.jetstream.consumer import BROKER_AWAY
 from shared.contracts.subjects import EVENT_STREAM, LOG_STREAM, deployment_in, logs_of
 from shared.log_lines import NumberedLine, archive_prefix, numbered
+from shared.outage import AWAY
 from shared.pipeline import ORDER
 from shared.ports import Objects
 from shared.resources import Resources
@@ -45,11 +47,11 @@ class LogArchiver:
         deployment_id = deployment_in(message.subject)
         try:
             await self._archive(deployment_id)
-        except ZepidError as error:
-            log.warning("archiving postponed", deployment=deployment_id, error=error.message)
-            await message.nak(delay=_AGAIN_SECONDS)
-        else:
             await message.ack()
+        except AWAY as error:
+            log.warning("archiving postponed", deployment=deployment_id, error=repr(error))
+            with contextlib.suppress(*BROKER_AWAY):
+                await message.nak(delay=_AGAIN_SECONDS)
 
     async def _archive(self, deployment_id: str) -> None:
         stored = await self._bus.history(LOG_STREAM, logs_of(deployment_id))

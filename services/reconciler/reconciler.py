@@ -6,8 +6,7 @@ import asyncpg
 
 from services.reconciler.deadlines import end_overdue
 from services.reconciler.vanished import reissue_vanished
-from shared.adapters.postgres.database import DATABASE_AWAY
-from shared.contracts.errors import ZepidError
+from shared.outage import AWAY
 from shared.resources import Resources
 from shared.service import Service, sleep_or_stop
 from shared.telemetry import log
@@ -33,8 +32,8 @@ class Reconciler:
             for repair in REPAIRS:
                 try:
                     repaired = await repair(self._resources.deployments, self._resources.bus)
-                except (*DATABASE_AWAY, asyncpg.PostgresError, ZepidError) as error:
-                    log.warning("repair postponed", repair=repair.__name__, error=str(error))
+                except (*AWAY, asyncpg.PostgresError) as error:
+                    log.warning("repair postponed", repair=repair.__name__, error=repr(error))
                 else:
                     if repaired:
                         log.info("repaired", repair=repair.__name__, deployments=repaired)

@@ -59,6 +59,7 @@ _TABLE: tuple[Code, ...] = (
     Code("STEP_TIMEOUT", 408, _PLATFORM, True, "The step took longer than its limit; its log ends where it hung."),
     Code("OUTCOME_ALREADY_DECIDED", 409, _PLATFORM, False, "The deployment had already ended; nothing was changed."),
     Code("QUEUE_SEND_FAILED", 503, _TRANSIENT, True, "The broker is away; the work goes on when it returns."),
+    Code("QUEUE_SETUP_REFUSED", 500, _PLATFORM, False, "Change on the broker what the message names, then start again."),
     Code("QUEUE_PROCESSING_FAILED", 500, _PLATFORM, True, "The message could not be handled; it is in the dead letters."),
     Code("STORAGE_READ_FAILED", 503, _TRANSIENT, True, "The object store did not answer, or lost an object."),
     Code("STORAGE_WRITE_FAILED", 503, _TRANSIENT, True, "The object store did not take an object; look at its disk and access."),

@@ -22,6 +22,7 @@ BROKER_AWAY = (nats.errors.Error, nats.js.errors.Error, TimeoutError, OSError)
 """What nats-py raises when the broker is away or refuses."""
 LONGEST_REQUEST_SECONDS = 5.0
 """A request that the broker forgot in a restart is made again after this time."""
+_EXPIRY_HEARD_SECONDS = 0.5
 _AFTER_ERROR_SECONDS = 0.5
 _USUAL_ENDS = ("404", "408")
 
@@ -58,9 +59,10 @@ class Consumer:
 
         Empty when there were none, or when the broker is away.
         """
+        self._news.clear()
+        await self._ask_for(batch - len(self._received))
         if not self._received:
-            await self._ask_for(batch)
-            await self._wait(min(timeout, LONGEST_REQUEST_SECONDS), stopping)
+            await self._wait(timeout, stopping)
         if stopping.is_set():
             return []
         return self.received(batch)
@@ -78,7 +80,10 @@ class Consumer:
         return b'"error"' not in answer.data
 
     async def _ask_for(self, batch: int) -> None:
-        """Keep a request for at least half of `batch` open, for never more than `batch`."""
+        """Keep a request for at least half of `batch` open, for never more than `batch`.
+
+        The broker says when a request has expired; only one that it forgot is given up unheard.
+        """
         now = time.monotonic()
         if now < self._paused_until:
             return
@@ -88,12 +93,12 @@ class Consumer:
             return
         request = {"batch": batch - self._asked, "expires": int(LONGEST_REQUEST_SECONDS * 1e9)}
         self._asked = batch
-        self._asked_until = now + LONGEST_REQUEST_SECONDS
+        self._asked_until = now + LONGEST_REQUEST_SECONDS + _EXPIRY_HEARD_SECONDS
         with contextlib.suppress(*BROKER_AWAY):
             await self._client.publish(self._request_subject, msgspec.json.encode(request), reply=self._inbox)
 
     async def _wait(self, timeout: float, stopping: asyncio.Event) -> None:
-        self._news.clear()
+        timeout = min(timeout, max(self._asked_until, self._paused_until) - time.monotonic())
         news = asyncio.ensure_future(self._news.wait())
         stopped = asyncio.ensure_future(stopping.wait())
         try:
@@ -103,11 +108,11 @@ class Consumer:
             stopped.cancel()
 
     async def _receive(self, message: Msg) -> None:
+        self._news.set()
         status = (message.headers or {}).get("Status") if message.subject == self._inbox else None
         if status is None:
             self._asked -= 1
             self._received.append(message)
-            self._news.set()
             return
         unanswered = (message.headers or {}).get("Nats-Pending-Messages")
         self._asked = max(0, self._asked - int(unanswered)) if unanswered else 0

@@ -16,6 +16,7 @@ from nats.js.api import (
 )
 
 from shared.contracts import subjects
+from shared.contracts.errors import ZepidError
 from shared.pipeline import ACK_WAIT_SECONDS, ACTORS
 from shared.settings import Settings
 
@@ -23,10 +24,6 @@ _DAY = 86_400.0
 _OLDEST_SERVER = (2, 12, 5)
 _FIXED = ("retention", "storage", "subjects")
 _APPLIED = ("max_age", "max_msg_size", "duplicate_window", "num_replicas", "allow_direct", "description")
-
-
-class ProvisionRefused(Exception):
-    """The broker holds something that only an operator may change; the message says what."""
 
 
 def streams(settings: Settings) -> tuple[StreamConfig, ...]:
@@ -115,23 +112,24 @@ async def provision(client: Client, settings: Settings) -> None:
     """Create what is missing, apply changed settings, refuse what would destroy messages.
 
     Raises:
-        ProvisionRefused: the server is too old, or a stream differs in a way that can't be changed.
+        ZepidError: QUEUE_SETUP_REFUSED, the server is too old, or something differs that can't be changed.
     """
     _check_version(client)
     jetstream = client.jetstream(timeout=10)
     for stream in streams(settings):
         await _ensure_stream(jetstream, stream)
     for stream_name, consumer in consumers(settings):
-        await jetstream.add_consumer(stream_name, consumer)
+        await _ensure_consumer(jetstream, stream_name, consumer)
 
 
 def _check_version(client: Client) -> None:
     server = client.connected_server_version
     if (server.major, server.minor, server.patch) < _OLDEST_SERVER:
         need = ".".join(map(str, _OLDEST_SERVER))
-        raise ProvisionRefused(
+        raise ZepidError(
+            "QUEUE_SETUP_REFUSED",
             f"the NATS server is version {server.major}.{server.minor}.{server.patch}, at least {need} is needed "
-            "(older ones delete messages that used up their deliveries)"
+            "(older ones delete messages that used up their deliveries)",
         )
 
 
@@ -144,10 +142,23 @@ async def _ensure_stream(jetstream: JetStreamContext, wanted: StreamConfig) -> N
     for name in _FIXED:
         ours, theirs = getattr(wanted, name), getattr(found, name)
         if ours != theirs and not (name == "subjects" and set(ours) >= set(theirs)):
-            raise ProvisionRefused(
+            raise ZepidError(
+                "QUEUE_SETUP_REFUSED",
                 f"stream {wanted.name} has {name} {theirs}, this version needs {ours}: drain it and delete "
-                f"it with `nats stream rm {wanted.name}`, or name another queue in DEPLOYMENT_QUEUE_NAME"
+                f"it with `nats stream rm {wanted.name}`, or name another queue in DEPLOYMENT_QUEUE_NAME",
             )
     changes = {name: getattr(wanted, name) for name in (*_APPLIED, "subjects")}
     if any(getattr(found, name) != value for name, value in changes.items()):
         await jetstream.update_stream(replace(found, **changes))
+
+
+async def _ensure_consumer(jetstream: JetStreamContext, stream_name: str, wanted: ConsumerConfig) -> None:
+    try:
+        await jetstream.add_consumer(stream_name, wanted)
+    except nats.js.errors.APIError as error:
+        name = wanted.durable_name
+        raise ZepidError(
+            "QUEUE_SETUP_REFUSED",
+            f"consumer {name} of {stream_name} cannot be changed to what this version needs "
+            f"({error.description}): remove it with `nats consumer rm {stream_name} {name}`",
+        ) from error

@@ -9,7 +9,16 @@ import msgspec
 
 from shared.contracts.errors import ZepidError
 
-DATABASE_AWAY = (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.CannotConnectNowError, OSError)
+CONNECTION_LOST = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    ConnectionRefusedError,
+    ConnectionResetError,
+)
+"""What asyncpg raises when the server cut a connection or takes none."""
+DATABASE_AWAY = (*CONNECTION_LOST, OSError)
 """What asyncpg raises when the database is away rather than wrong."""
 
 
