@@ -78,6 +78,8 @@ def apply(progress: Progress | None, event: Event, sequence: int) -> Progress:
     if sequence <= progress.sequence:
         return progress
     progress = msgspec.structs.replace(progress, sequence=sequence)
+    if progress.finished and not (isinstance(event, Succeeded) and event.actor == CLEANUP.name):
+        return progress
     match event:
         case Admitted():
             return msgspec.structs.replace(progress, started_at=event.at)
@@ -99,7 +101,8 @@ def apply(progress: Progress | None, event: Event, sequence: int) -> Progress:
 
 def _started(progress: Progress, event: Started) -> Progress:
     state = progress.step(event.actor)
-    if state.status == "completed" or event.epoch < progress.epoch:
+    told_late = state.status != "pending" and event.attempt <= state.attempts
+    if state.status == "completed" or told_late or event.epoch < progress.epoch:
         return progress
     state = msgspec.structs.replace(
         state,
@@ -171,19 +174,37 @@ def _ended(progress: Progress, event: Ended) -> Progress:
         progress = _with_step(progress, event.failure.step, state)
     if progress.started_at is None:
         return _finish(progress, event.at, status="skipped")
+    if progress.step(CLEANUP.name).status == "completed":
+        return _finish(progress, event.at, status="completed")
     return progress
 
 
 def _finish(progress: Progress, at: float, *, status: str) -> Progress:
-    """Close the books: what never ran was skipped, and only success reaches 100 percent."""
-    steps = {
-        step.name: msgspec.structs.replace(state, status="skipped") if state.status == "pending" else state
-        for step in STEPS
-        for state in [progress.step(step.name)]
-    }
+    """Close the books, once the outcome is known too: only success reaches 100 percent."""
+    if progress.outcome is None:
+        return progress
+    succeeded = progress.outcome == "completed"
+    steps = {step.name: _closed(progress.step(step.name), at, succeeded=succeeded) for step in STEPS}
     steps[CLEANUP.name] = msgspec.structs.replace(steps[CLEANUP.name], status=status)
-    reached = CLEANUP.progress if progress.outcome == "completed" else progress.progress
-    return msgspec.structs.replace(progress, finished=True, finished_at=at, steps=steps, progress=reached)
+    return msgspec.structs.replace(
+        progress,
+        finished=True,
+        finished_at=progress.finished_at or at,
+        steps=steps,
+        progress=CLEANUP.progress if succeeded else progress.progress,
+    )
+
+
+def _closed(state: StepState, at: float, *, succeeded: bool) -> StepState:
+    """What a step was when all is over: a success is the success of every step, even one that could not tell."""
+    match state.status:
+        case "pending" | "in_progress" if succeeded:
+            return msgspec.structs.replace(state, status="completed", completed_at=at)
+        case "in_progress":
+            return msgspec.structs.replace(state, status="failed", completed_at=at)
+        case "pending":
+            return msgspec.structs.replace(state, status="skipped")
+    return state
 
 
 def _with_step(progress: Progress, name: str, state: StepState) -> Progress:

@@ -25,6 +25,7 @@ class Journal:
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
         self._consumer: Consumer | None = None
+        self._received = 0
 
     async def created(self) -> datetime:
         """When the stream was created; another time means another journal."""
@@ -52,6 +53,7 @@ class Journal:
             )
             await self._bus.jetstream.add_consumer(EVENT_STREAM, config)
             self._consumer = await self._bus.consumer(EVENT_STREAM, _CONSUMER).__aenter__()
+            self._received = 0
         except BROKER_AWAY as error:
             raise ZepidError("QUEUE_PROCESSING_FAILED", f"the journal could not be opened: {error!r}") from error
 
@@ -68,8 +70,12 @@ class Journal:
     async def read(self, stopping: asyncio.Event) -> list[Msg]:
         """Wait for events; none after a quiet while.
 
+        Nothing is acknowledged, so what was on its way when a connection broke would be missed: the
+        broker numbers what it delivers, and a hole is an error.
+
         Raises:
-            ZepidError: QUEUE_PROCESSING_FAILED, the consumer is gone (the broker was restarted).
+            ZepidError: QUEUE_PROCESSING_FAILED, the consumer is gone (the broker was restarted), or
+                events were lost on the way; open it again after the last sequence.
         """
         if self._consumer is None:
             raise ZepidError("QUEUE_PROCESSING_FAILED", "the journal is not open")
@@ -77,9 +83,24 @@ class Journal:
         if messages:
             await asyncio.sleep(_GATHER_SECONDS)
             messages += self._consumer.received(_BATCH)
-        if not messages and not stopping.is_set() and not await self._consumer.exists():
-            raise ZepidError("QUEUE_PROCESSING_FAILED", "the journal's reader is gone")
+        elif not stopping.is_set() and await self._delivered() != self._received:
+            await asyncio.sleep(_GATHER_SECONDS)
+            messages = self._consumer.received(_BATCH)
+            self._check(bool(messages))
+        self._received += len(messages)
+        self._check(not messages or messages[-1].metadata.sequence.consumer == self._received)
         return messages
+
+    def _check(self, complete: bool) -> None:
+        if not complete:
+            raise ZepidError("QUEUE_PROCESSING_FAILED", "events were lost on their way to the projector")
+
+    async def _delivered(self) -> int:
+        try:
+            info = await self._bus.jetstream.consumer_info(EVENT_STREAM, _CONSUMER)
+        except BROKER_AWAY as error:
+            raise ZepidError("QUEUE_PROCESSING_FAILED", f"the journal's reader is gone: {error!r}") from error
+        return info.delivered.consumer_seq if info.delivered else 0
 
     async def _info(self) -> StreamInfo:
         try:

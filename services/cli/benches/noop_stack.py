@@ -1,6 +1,7 @@
 """The services with steps that do nothing, as a process of its own (for `zepid bench pipeline`)."""
 
 import asyncio
+from dataclasses import replace
 
 from services.cli.catalog import load
 from services.steps.loader import open_ports
@@ -10,6 +11,8 @@ from shared.resources import Resources
 from shared.service import Service, run_alone, run_together
 from shared.worker import Worker
 
+STEP_CONCURRENCY = 100
+"""Commands a worker takes at a time; the table's numbers suit steps that work."""
 _OTHERS = ("intake", "projector", "log-archiver", "dead-letter", "reconciler", "gateway")
 
 
@@ -19,7 +22,14 @@ class NoopStack:
     def __init__(self, resources: Resources) -> None:
         ports, handlers = open_ports(resources), noop_handlers()
         self._services: dict[str, Service] = {name: load(name)(resources) for name in _OTHERS} | {
-            step.name: Worker(step, handlers[step.name], ports, resources.bus, resources.deployments) for step in STEPS
+            step.name: Worker(
+                replace(step, concurrency=STEP_CONCURRENCY),
+                handlers[step.name],
+                ports,
+                resources.bus,
+                resources.deployments,
+            )
+            for step in STEPS
         }
 
     async def run(self, stopping: asyncio.Event) -> None:

@@ -21,6 +21,7 @@ from infra.dev.child import Child
 from infra.dev.data_dir import port_for
 from infra.dev.stack import EmbeddedStack, Endpoints
 from services.cli.benches.floor import Measured, measure_floor, summarize
+from services.cli.benches.noop_stack import STEP_CONCURRENCY
 from services.cli.benches.posting import Post, posting
 from shared.adapters.postgres.database import open_pool
 from shared.adapters.postgres.migrate import migrate
@@ -29,7 +30,7 @@ from shared.contracts.subjects import deployment_in
 
 ORGANIZATION = "bench"
 IDLE_COUNT = 100
-RAISED = {"MAX_CONCURRENT_DEPLOYMENTS": "1000000", "LOG_LEVEL": "warn"}
+RAISED = {"MAX_CONCURRENT_DEPLOYMENTS": "1000000", "MAX_BATCH_SIZE": "100", "LOG_LEVEL": "warn"}
 """Settings that would otherwise refuse or hold back the load; named in the output."""
 _ENDED = "deployment.event.*.*.ended"
 _READY_SECONDS = 60.0
@@ -43,7 +44,7 @@ def bench_pipeline(count: int, concurrency: int, *, as_json: bool) -> None:
 async def _bench(count: int, concurrency: int, *, as_json: bool) -> None:
     with tempfile.TemporaryDirectory(prefix="zepid-bench-") as folder:
         async with EmbeddedStack(Path(folder), {}) as endpoints, _running(Path(folder), endpoints) as load:
-            _say(as_json, f"Limits raised for the load: {', '.join(f'{k}={v}' for k, v in RAISED.items())}")
+            _say(as_json, f"Limits raised for the load: {_raised()}")
             _say(as_json, f"Warming up, then {IDLE_COUNT} one after the other, then {count} at {concurrency} at once …")
             await load.run(concurrency * 2, concurrency)
             idle = await load.run(IDLE_COUNT, 1)
@@ -72,6 +73,10 @@ async def _bench(count: int, concurrency: int, *, as_json: bool) -> None:
     _print("floor before", floor_before)
     _print("floor after", floor_after)
     typer.echo(f"ratio to the floor  {ratio:.2f}")
+
+
+def _raised() -> str:
+    return ", ".join([*(f"{name}={value}" for name, value in RAISED.items()), f"{STEP_CONCURRENCY} commands a step"])
 
 
 def _say(as_json: bool, text: str) -> None:
