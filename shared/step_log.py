@@ -5,6 +5,7 @@ import contextlib
 import time
 
 from shared.adapters.jetstream.bus import Bus
+from shared.attempt import Attempt
 from shared.contracts.errors import ZepidError
 from shared.contracts.messages import LogChunk, LogLine
 from shared.log_lines import LINES_PER_CHUNK
@@ -19,10 +20,8 @@ _LINE_OVERHEAD = 80
 class JournalLog:
     """A `StepLog` that publishes to the log stream; nothing is started before the first line."""
 
-    def __init__(self, bus: Bus, deployment_id: str, step: str, attempt: int) -> None:
+    def __init__(self, bus: Bus, attempt: Attempt) -> None:
         self._bus = bus
-        self._deployment_id = deployment_id
-        self._step = step
         self._attempt = attempt
         self._lines: list[LogLine] = []
         self._buffered = 0
@@ -75,14 +74,14 @@ class JournalLog:
         if self._buffered >= CHUNK_BYTES:
             self._full.set()
         chunk = LogChunk(
-            deployment_id=self._deployment_id,
-            step=self._step,
-            attempt=self._attempt,
+            deployment_id=self._attempt.command.deployment_id,
+            step=self._attempt.command.step,
+            attempt=self._attempt.number,
             number=self._number,
             lines=lines,
         )
         self._number += 1
         try:
-            await self._bus.append_log(chunk)
+            await self._bus.append_log(chunk, f"{self._attempt.command.epoch}.{self._attempt.copy}")
         except ZepidError as error:
-            log.warning("log lines lost", deployment=self._deployment_id, lines=len(lines), error=error.message)
+            log.warning("log lines lost", deployment=chunk.deployment_id, lines=len(lines), error=error.message)

@@ -164,7 +164,7 @@ class Worker:
     async def _attempt(self, attempt: Attempt) -> Outcome:
         """Run the handler once, with a log, a span and a late `started` event."""
         command = attempt.command
-        step_log = JournalLog(self._bus, command.deployment_id, self._step.name, attempt.number)
+        step_log = JournalLog(self._bus, attempt)
         fence = Fence(command.epoch, command.issue, attempt.delivery)
         ports = msgspec.structs.replace(self._ports, log=step_log, fence=fence, attempt=attempt.number)
         started = asyncio.get_running_loop().call_later(STARTED_AFTER_SECONDS, self._say_started, attempt)

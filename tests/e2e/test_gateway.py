@@ -387,7 +387,8 @@ async def test_the_events_of_a_finished_deployment_come_from_the_database(stand)
 async def append(stand: Stand, deployment_id: str, number: int, *messages: str, step: str = "build") -> None:
     lines = tuple(LogLine(timestamp=1_767_225_600.5, message=message, stream="stdout") for message in messages)
     await stand.resources.bus.append_log(
-        LogChunk(deployment_id=deployment_id, step=step, attempt=1, number=number, lines=lines)
+        LogChunk(deployment_id=deployment_id, step=step, attempt=1, number=number, lines=lines),
+        copy="0.0.1",
     )
 
 

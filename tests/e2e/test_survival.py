@@ -3,18 +3,140 @@
 import asyncio
 import os
 import signal
+from collections.abc import AsyncIterator
 from pathlib import Path
+from uuid import uuid4
 
 import asyncpg
+import msgspec
 import pytest
+import pytest_asyncio
 
 from infra.dev.nats import NatsServer
+from shared.adapters.sandboxes.local.processes import Process, identify
 from shared.contracts.messages import Command
 from shared.contracts.outcomes import Done, Outcome
 from shared.ports import Ports
+from tests.e2e.apps import write
+from tests.live import Deployed, LiveStack, live_stack
 from tests.pipeline import Pipeline, pipeline, settings_for
+from tests.waiting import until
 
 MANY = 20
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def processes(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LiveStack]:
+    """`zepid up --processes`."""
+    async with live_stack(tmp_path_factory.mktemp("processes"), "--processes") as stack:
+        yield stack
+
+
+class SlowBuild:
+    """An app without dependencies whose build takes some seconds, and is known among all processes."""
+
+    def __init__(self, folder: Path, seconds: float) -> None:
+        self._marker = uuid4().hex
+        script = "setTimeout(() => require('fs').cpSync('index.html', 'dist/index.html'), %d)" % (seconds * 1000)
+        package = {"name": "slow", "scripts": {"build": f'node -e "{script}" {self._marker}'}}
+        self.folder = write(
+            {"package.json": msgspec.json.encode(package), "index.html": b"<title>slow</title>"}, folder / "app"
+        )
+
+    async def running(self) -> list[Process]:
+        """Return its processes once it runs."""
+        return await until(self._processes)
+
+    async def _processes(self) -> list[Process]:
+        numbers = (int(folder.name) for folder in Path("/proc").iterdir() if folder.name.isdigit())
+        return [process for pid in numbers if self._marker in command_of(pid) and (process := identify(pid))]
+
+
+def command_of(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text(errors="replace")
+    except OSError:
+        return ""
+
+
+def tree_of(pid: int) -> list[Process]:
+    """A process and all that descend from it."""
+    found = [process for process in [identify(pid)] if process]
+    for process in found:
+        try:
+            children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        except OSError:
+            continue
+        found += [child for number in children if (child := identify(int(number)))]
+    return found
+
+
+async def gone(processes: list[Process], within: float) -> None:
+    async def are_gone() -> bool:
+        return not any(identify(process.pid) == process for process in processes)
+
+    try:
+        await until(are_gone, within)
+    except TimeoutError:
+        left = [command_of(process.pid) for process in processes if identify(process.pid) == process]
+        raise AssertionError(f"still running: {left}") from None
+
+
+async def status_of(stack: LiveStack, deployed: Deployed) -> dict[str, object]:
+    answer = await stack.get(f"/deploy/{deployed.result['deploymentId']}/status")
+    return answer.json()
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_killed_build_process_costs_an_attempt_and_nothing_else(processes: LiveStack, tmp_path: Path) -> None:
+    app = SlowBuild(tmp_path, seconds=3)
+    deploying = asyncio.create_task(processes.deploy(app.folder))
+    build = await app.running()
+    worker = processes.pid_of("build")
+    tree = tree_of(worker)
+    assert {process.pid for process in build} <= {process.pid for process in tree}
+    os.kill(worker, signal.SIGKILL)
+    await gone(tree, within=5)
+    deployed = await deploying
+    assert deployed.result["status"] == "completed", deployed.result
+    status = await status_of(processes, deployed)
+    assert {name: step["attempts"] for name, step in status["steps"].items()} == {
+        "validate": 1, "sandbox": 1, "sync": 1, "build": 2, "deploy": 1, "cleanup": 1,
+    }  # fmt: skip
+    assert processes.pid_of("build") != worker
+    assert (await processes.get(status["workerUrl"])).text == "<title>slow</title>"
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_terminated_build_process_hands_its_work_back_at_once(processes: LiveStack, tmp_path: Path) -> None:
+    app = SlowBuild(tmp_path, seconds=7)
+    deploying = asyncio.create_task(processes.deploy(app.folder))
+    build = await app.running()
+    worker = processes.pid_of("build")
+    tree = tree_of(worker)
+    os.kill(worker, signal.SIGTERM)
+    await gone([*tree, *build], within=8)
+    async with asyncio.timeout(16):
+        deployed = await deploying
+    status = await status_of(processes, deployed)
+    assert (status["status"], status["steps"]["build"]["attempts"]) == ("completed", 2)
+
+
+async def test_a_deployment_outlives_the_whole_stack_being_killed(tmp_path: Path) -> None:
+    app = SlowBuild(tmp_path, seconds=3)
+    async with live_stack(tmp_path / "data") as stack:
+        deploying = asyncio.create_task(stack.deploy(app.folder))
+        build = await app.running()
+        tree = tree_of(stack.pid)
+        assert {process.pid for process in build} <= {process.pid for process in tree}
+        await stack.kill()
+        await gone(tree, within=10)
+        await stack.start()
+        deployed = await deploying
+        assert deployed.result["status"] == "completed", deployed.result
+        status = await status_of(stack, deployed)
+        assert status["steps"]["build"]["attempts"] == 2
+        assert (await stack.get(status["workerUrl"])).text == "<title>slow</title>"
 
 
 class Midway:

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 
 import msgspec
 import nats
@@ -20,6 +20,8 @@ from shared.settings import Settings
 from shared.telemetry import TRACEPARENT, log
 
 _PUBLISH_TRIES = 4
+_READ_BATCH = 1000
+_CLEAN_ENDS = ("204", "404")
 encode = msgspec.json.Encoder().encode
 decode_event = msgspec.json.Decoder(Event).decode
 decode_command = msgspec.json.Decoder(Command).decode
@@ -135,9 +137,9 @@ class Bus:
         queue = self.settings.deployment_queue_name
         return await self._request_direct(queue, {"multi_last": filters}) is not None
 
-    async def append_log(self, chunk: LogChunk) -> None:
-        """Store a chunk of a step's log."""
-        message_id = f"{chunk.deployment_id}.{chunk.step}.{chunk.attempt}.{chunk.number}"
+    async def append_log(self, chunk: LogChunk, copy: str) -> None:
+        """Store a chunk of a step's log, once for each `copy` (epoch, issue and delivery of the command)."""
+        message_id = f"{chunk.deployment_id}.{chunk.step}.{copy}.{chunk.number}"
         await self._publish(subjects.log(chunk.deployment_id, chunk.step), encode(chunk), message_id, "")
 
     async def bury(self, letter: DeadLetter, original: int) -> None:
@@ -148,16 +150,26 @@ class Bus:
     # Reading back
 
     async def history(self, stream: str, subject: str, after: int = 0) -> list[Stored]:
-        """Return what a stream holds for a subject filter, after a sequence, oldest first."""
-        request = {"seq": after + 1, "next_by_subj": subject, "batch": 10_000}
-        return [message async for message in self._direct_get(stream, request)]
+        """Return what a stream holds for a subject filter, after a sequence, oldest first.
+
+        Raises:
+            ZepidError: QUEUE_PROCESSING_FAILED, the stream could not be read to its end.
+        """
+        found: list[Stored] = []
+        while True:
+            request = {"seq": after + 1, "next_by_subj": subject, "batch": _READ_BATCH}
+            batch, left = await self._direct_get(stream, request)
+            found += batch
+            if not batch or not left:
+                return found
+            after = batch[-1].sequence
 
     async def _last_of(self, filters: list[str]) -> list[Stored]:
         request = {"multi_last": filters}
-        first = await self._request_direct(subjects.EVENT_STREAM, request)
-        if first is None:
+        if await self._request_direct(subjects.EVENT_STREAM, request) is None:
             return []
-        return [message async for message in self._direct_get(subjects.EVENT_STREAM, request)]
+        found, _ = await self._direct_get(subjects.EVENT_STREAM, request)
+        return found
 
     async def _request_direct(self, stream: str, request: object) -> Msg | None:
         try:
@@ -171,7 +183,12 @@ class Bus:
             raise ZepidError("QUEUE_PROCESSING_FAILED", f"the journal answered {status} to a read")
         return message
 
-    async def _direct_get(self, stream: str, request: object) -> AsyncIterator[Stored]:
+    async def _direct_get(self, stream: str, request: object) -> tuple[list[Stored], int]:
+        """Read several messages with one request; return them, and how many more there are.
+
+        Anything but a clean end is an error.
+        """
+        found: list[Stored] = []
         inbox = self.client.new_inbox()
         subscription = await self.client.subscribe(inbox, pending_msgs_limit=-1, pending_bytes_limit=-1)
         try:
@@ -179,11 +196,14 @@ class Bus:
             while True:
                 message = await subscription.next_msg(timeout=5)
                 headers = message.headers or {}
+                if headers.get("Status") in _CLEAN_ENDS:
+                    return found, int(headers.get("Nats-Num-Pending", 0))
                 if "Status" in headers:
-                    return
-                yield Stored(headers["Nats-Subject"], int(headers["Nats-Sequence"]), message.data, headers)
+                    why = f"{headers['Status']} {headers.get('Description', '')}".strip()
+                    raise ZepidError("QUEUE_PROCESSING_FAILED", f"stream {stream} answered {why} to a read")
+                found.append(Stored(headers["Nats-Subject"], int(headers["Nats-Sequence"]), message.data, headers))
         except BROKER_AWAY as error:
-            raise ZepidError("QUEUE_PROCESSING_FAILED", f"stream {stream} could not be read: {error}") from error
+            raise ZepidError("QUEUE_PROCESSING_FAILED", f"stream {stream} could not be read: {error!r}") from error
         finally:
             await subscription.unsubscribe()
 
