@@ -107,6 +107,24 @@ def span(
         yield current
 
 
+def message_attributes(consumer: str, subject: str, deployment_id: str) -> dict[str, str | int | float | bool]:
+    """Return the attributes of a span that works on a message, by the conventions of OpenTelemetry.
+
+    Args:
+        consumer: durable consumer that delivered the message.
+        subject: its subject; what is shown ends before the deployment's id, so that values stay few.
+        deployment_id: the deployment that it is about.
+    """
+    return {
+        "messaging.system": "nats",
+        "messaging.operation.name": "process",
+        "messaging.operation.type": "process",
+        "messaging.consumer.group.name": consumer,
+        "messaging.destination.name": subject.replace(deployment_id, "*"),
+        "zepid.deployment.id": deployment_id,
+    }
+
+
 def mark_failed(current: Span, code: str, message: str) -> None:
     """Say on a span that what it covers failed, with the code of our table."""
     current.set_status(Status(StatusCode.ERROR, message))
@@ -114,10 +132,12 @@ def mark_failed(current: Span, code: str, message: str) -> None:
 
 
 def current_traceparent(given: str = "") -> str:
-    """Return the W3C `traceparent` of the current span, else the given one, else a new one."""
+    """Return the W3C `traceparent` of the current span, else the given one if it is one, else a new one."""
     carrier: dict[str, str] = {}
     _PROPAGATOR.inject(carrier)
-    return carrier.get(TRACEPARENT) or given or f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-00"
+    if not carrier:
+        _PROPAGATOR.inject(carrier, context=_PROPAGATOR.extract({TRACEPARENT: given}))
+    return carrier.get(TRACEPARENT) or f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-00"
 
 
 def trace_id_in(traceparent: str) -> str:

@@ -22,17 +22,17 @@ from shared.adapters.postgres.database import CONNECTION_LOST, DATABASE_AWAY
 from shared.adapters.postgres.deployments import Deployments
 from shared.attempt import Attempt
 from shared.conclusion import conclude
+from shared.contracts import subjects
 from shared.contracts.errors import Failure, ZepidError
 from shared.contracts.events import Ended, Succeeded
 from shared.contracts.messages import Command, DeadLetter
 from shared.contracts.outcomes import Done, Outcome, Reject, Retry
-from shared.contracts.subjects import deployment_in_command
 from shared.outage import insist
 from shared.pipeline import HEARTBEAT_SECONDS, Step
 from shared.ports import Fence, Ports
 from shared.settlement import Settlement
 from shared.step_log import JournalLog
-from shared.telemetry import TRACEPARENT, log, mark_failed, span, trace_id_in
+from shared.telemetry import TRACEPARENT, log, mark_failed, message_attributes, span, trace_id_in
 
 STARTED_AFTER_SECONDS = 0.02
 """A step that is done sooner writes no `started` event: `succeeded` carries its start."""
@@ -168,17 +168,16 @@ class Worker:
         fence = Fence(command.epoch, command.issue, attempt.delivery)
         ports = msgspec.structs.replace(self._ports, log=step_log, fence=fence, attempt=attempt.number)
         started = asyncio.get_running_loop().call_later(STARTED_AFTER_SECONDS, self._say_started, attempt)
-        attributes: dict[str, str | int | float | bool] = {
-            "messaging.system": "nats",
-            "messaging.operation.type": "process",
-            "messaging.destination.name": self._ports.settings.deployment_queue_name,
-            "zepid.deployment.id": command.deployment_id,
+        subject = subjects.command(self._step.name, command.deployment_id)
+        attributes = message_attributes(self._step.name, subject, command.deployment_id) | {
+            "messaging.message.id": command.message_id,
             "zepid.project.id": command.project_id,
             "zepid.step": self._step.name,
             "zepid.attempt": attempt.number,
         }
         try:
-            with span(self._step.name, attempt.traceparent, kind=SpanKind.CONSUMER, attributes=attributes) as current:
+            name = f"process {self._step.name}"
+            with span(name, attempt.traceparent, kind=SpanKind.CONSUMER, attributes=attributes) as current:
                 outcome = await self._guarded(command, ports)
                 if not isinstance(outcome, Done):
                     mark_failed(current, outcome.failure.code, outcome.failure.message)
@@ -212,7 +211,7 @@ class Worker:
 
     async def _bury_undecodable(self, message: Msg, reason: str) -> None:
         """Copy to the dead letters, fail the deployment, then terminate: in this order."""
-        deployment_id = deployment_in_command(message.subject)
+        deployment_id = subjects.deployment_in_command(message.subject)
         letter = DeadLetter(
             deployment_id=deployment_id,
             actor=self._step.name,

@@ -106,7 +106,7 @@ def check_sandbox(patient: Patient) -> Finding:
 def check_user(patient: Patient) -> Finding:
     """Root or not: both work."""
     if os.geteuid() == 0:
-        return Finding("User", "ok", "root; builds and PostgreSQL run as unprivileged users all the same")
+        return Finding("User", "ok", "root; builds run as an unprivileged user all the same")
     return Finding("User", "ok", f"ordinary user, id {os.geteuid()}")
 
 

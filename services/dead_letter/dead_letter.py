@@ -9,11 +9,13 @@ import msgspec
 import nats.js.errors
 from nats.aio.msg import Msg
 from nats.js.api import RawStreamMsg
+from opentelemetry.trace import SpanKind
 
 from shared.adapters.jetstream.bus import Bus, decode_command, decode_event
 from shared.adapters.jetstream.consumer import BROKER_AWAY
 from shared.adapters.postgres.deployments import Deployments
 from shared.conclusion import conclude
+from shared.contracts import subjects
 from shared.contracts.errors import Failure, ZepidError
 from shared.contracts.events import DeadLettered, Failed
 from shared.contracts.messages import Advisory, Command, DeadLetter
@@ -23,7 +25,7 @@ from shared.pipeline import BY_NAME
 from shared.resources import Resources
 from shared.service import Service
 from shared.settings import Settings
-from shared.telemetry import TRACEPARENT, log, trace_id_in
+from shared.telemetry import TRACEPARENT, log, mark_failed, message_attributes, span, trace_id_in
 
 _EXHAUSTED = "max_retries_exceeded"
 _AGAIN_SECONDS = 5.0
@@ -55,7 +57,7 @@ class DeadLetters:
         try:
             original = await self._original(advisory)
             if original is not None:
-                await self._bury(advisory, original)
+                await self._bury(advisory, original, decode_command(original.data or b""))
             await message.ack_sync(timeout=5)
         except AWAY as error:
             log.warning("dead letter postponed", error=repr(error))
@@ -73,9 +75,17 @@ class DeadLetters:
         stored, raised = original.time, datetime.fromisoformat(advisory.timestamp)
         return original if stored is not None and stored <= raised else None
 
-    async def _bury(self, advisory: Advisory, original: RawStreamMsg) -> None:
-        command = decode_command(original.data or b"")
+    async def _bury(self, advisory: Advisory, original: RawStreamMsg, command: Command) -> None:
         traceparent = (original.headers or {}).get(TRACEPARENT, "")
+        subject = subjects.command(command.step, command.deployment_id)
+        attributes = message_attributes("dead-letter", subject, command.deployment_id)
+        with span(f"bury {command.step}", traceparent, kind=SpanKind.CONSUMER, attributes=attributes) as current:
+            mark_failed(current, _EXHAUSTED, f"the {command.step} command used up its {advisory.deliveries} deliveries")
+            await self._copy_and_end(advisory, original, command, traceparent)
+
+    async def _copy_and_end(
+        self, advisory: Advisory, original: RawStreamMsg, command: Command, traceparent: str
+    ) -> None:
         failures = await self._failures(command)
         letter = DeadLetter(
             deployment_id=command.deployment_id,

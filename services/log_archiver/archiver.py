@@ -6,6 +6,7 @@ from itertools import groupby
 
 import msgspec
 from nats.aio.msg import Msg
+from opentelemetry.trace import SpanKind
 
 from shared.adapters.jetstream.bus import Bus, decode_chunk
 from shared.adapters.jetstream.consumer import BROKER_AWAY
@@ -17,7 +18,7 @@ from shared.ports import Objects
 from shared.resources import Resources
 from shared.service import Service
 from shared.settings import Settings
-from shared.telemetry import log
+from shared.telemetry import TRACEPARENT, log, message_attributes, span
 
 _AGAIN_SECONDS = 30
 
@@ -45,8 +46,11 @@ class LogArchiver:
 
     async def _handle(self, message: Msg) -> None:
         deployment_id = deployment_in(message.subject)
+        attributes = message_attributes("log-archiver", message.subject, deployment_id)
+        traceparent = (message.headers or {}).get(TRACEPARENT, "")
         try:
-            await self._archive(deployment_id)
+            with span("archive logs", traceparent, kind=SpanKind.CONSUMER, attributes=attributes):
+                await self._archive(deployment_id)
             await message.ack()
         except AWAY as error:
             log.warning("archiving postponed", deployment=deployment_id, error=repr(error))

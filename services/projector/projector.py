@@ -7,17 +7,18 @@ from contextlib import asynccontextmanager
 import asyncpg
 import msgspec
 from nats.aio.msg import Msg
+from opentelemetry.trace import SpanKind
 
 from services.projector.journal import Journal
 from shared.adapters.jetstream.bus import decode_event
 from shared.adapters.postgres.database import DATABASE_AWAY
 from shared.adapters.postgres.projections import Position, Projections
 from shared.contracts.errors import ZepidError
-from shared.contracts.events import Admitted, Ended, Event
+from shared.contracts.events import Admitted, Ended, Event, kind_of
 from shared.projection import Progress, apply
 from shared.resources import Resources
 from shared.service import Service, sleep_or_stop
-from shared.telemetry import TRACEPARENT, log, span
+from shared.telemetry import TRACEPARENT, log, message_attributes, span
 
 _LOCK = "select pg_try_advisory_lock(hashtext('zepid.projector'))"
 _UNLOCK = "select pg_advisory_unlock(hashtext('zepid.projector'))"
@@ -98,7 +99,9 @@ class Projector:
             self._open |= await projections.load(unknown)
         before = {event.deployment_id: self._open.get(event.deployment_id) for event, _ in events}
         for event, message in events:
-            with span(f"project {event.actor}", (message.headers or {}).get(TRACEPARENT, "")):
+            name = f"project {event.actor} {kind_of(event)}"
+            attributes = message_attributes("projector", message.subject, event.deployment_id)
+            with span(name, _traceparent(message), kind=SpanKind.CONSUMER, attributes=attributes):
                 self._fold(event, message)
         changed = {key: (known, self._open[key]) for key, known in before.items()}
         rebuild = await projections.save(changed, _sequence(batch[-1]), tell_project=True)
@@ -134,6 +137,10 @@ class Projector:
                 log.info("rebuilding", sequence=sequence, of=last)
             await projections.rebuilt()
         log.info("rebuild done", events=last)
+
+
+def _traceparent(message: Msg) -> str:
+    return (message.headers or {}).get(TRACEPARENT, "")
 
 
 def _sequence(message: Msg) -> int:

@@ -8,6 +8,7 @@ import msgspec
 from litestar import get, post
 from litestar.openapi.spec import Example
 from litestar.params import Body, FromPath, FromQuery, QueryParameter
+from litestar.status_codes import HTTP_200_OK
 from opentelemetry.trace import SpanKind
 
 from services.gateway.auth import DEPLOY, READ, checked_first
@@ -79,14 +80,26 @@ async def deploy(
     request.caller.must_act_for(data.org_id)
     deployment_id = f"deploy_{uuid4().hex}"
     given = request.headers.get(TRACEPARENT, "")
-    attributes = {"http.request.method": "POST", "http.route": "/deploy", "deployment.id": deployment_id}
-    with span("POST /deploy", given, kind=SpanKind.SERVER, attributes=attributes):
-        await _accept(request, data, deployment_id, current_traceparent(given))
+    attributes = {
+        "http.request.method": "POST",
+        "http.route": "/deploy",
+        "url.path": request.url.path,
+        "url.scheme": request.url.scheme,
+        "zepid.deployment.id": deployment_id,
+        "zepid.project.id": data.project_id,
+    }
+    with span("POST /deploy", given, kind=SpanKind.SERVER, attributes=attributes) as current:
+        refusal = await _accept(request, data, deployment_id, current_traceparent(given))
+        current.set_attribute("http.response.status_code", refusal.code.status if refusal else HTTP_200_OK)
+    if refusal:
+        raise refusal
     return DeployAnswer(deployment_id=deployment_id, id=deployment_id, timestamp=iso_time(time.time()))
 
 
-async def _accept(request: GatewayRequest, order: DeployOrder, deployment_id: str, traceparent: str) -> None:
-    """Record the deployment, then wake intake without waiting for the broker."""
+async def _accept(
+    request: GatewayRequest, order: DeployOrder, deployment_id: str, traceparent: str
+) -> ZepidError | None:
+    """Record the deployment, then wake intake without waiting for the broker; return why not, if not."""
     ports = request.ports
     verdict = await ports.deployments.accept(
         id=deployment_id,
@@ -99,10 +112,11 @@ async def _accept(request: GatewayRequest, order: DeployOrder, deployment_id: st
         traceparent=traceparent,
     )
     if verdict.verdict != "accepted":
-        raise _refusal(verdict)
+        return _refusal(verdict)
     request.gateway.background.start(
         ports.bus.wake_intake(deployment_id, traceparent), f"waking intake for {deployment_id}"
     )
+    return None
 
 
 def _refusal(verdict: Verdict) -> ZepidError:
