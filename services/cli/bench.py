@@ -19,14 +19,14 @@ def register(app: typer.Typer) -> None:
 
 
 def pipeline(
-    count: Annotated[int, typer.Option("-n", min=10, help="Deployments.")] = 2000,
+    count: Annotated[int, typer.Option("-n", min=50, help="Deployments.")] = 2000,
     concurrency: Annotated[int, typer.Option("-c", min=1, help="At a time.")] = 50,
     as_json: Json = False,
 ) -> None:
     """No-op deployments through HTTP, broker and database, against the bare chain of messages.
 
     Everything is real but the work of the steps: synchronous stream writes, committed rows. The
-    floor runs on the same broker, right before and right after.
+    floor runs on the same broker, in turns with the load.
     """
     from services.cli.benches.pipeline import bench_pipeline
 

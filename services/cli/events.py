@@ -29,7 +29,10 @@ class ProjectChosen(_Event, frozen=True, tag="project"):
 
 
 class Upload(_Event, frozen=True, tag="upload"):
-    """How much of what the service lacks has been sent; the first has nothing sent, the last all."""
+    """How much of what the service lacks has been sent; the first has nothing sent, the last all.
+
+    There is always one: with nothing to send, all its numbers are 0.
+    """
 
     files: int
     total_files: int

@@ -4,6 +4,7 @@ import time
 
 from rich.console import Console, Group
 from rich.live import Live
+from rich.padding import Padding
 from rich.panel import Panel
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
 from rich.spinner import Spinner
@@ -29,11 +30,13 @@ from services.cli.render import (
     in_seconds,
     printable,
     step_note,
+    upload_note,
     waiting_note,
 )
 from shared.client.answers import DeploymentStatus, StepState
 
 _MARKS = {"completed": ("✔", "green"), "failed": ("✘", "red"), "skipped": ("–", "dim"), "pending": ("·", "dim")}
+_LEVELS = {"error": "red", "warn": "yellow"}
 
 
 class LiveView:
@@ -62,8 +65,8 @@ class LiveView:
             case StatusChanged():
                 self._steps.update(event.deployment)
             case LogAdded():
-                style = "red" if event.line.level == "error" else "dim"
-                self._console.print(Text(f"  {printable(event.line.message)}", style=style))
+                style = _LEVELS.get(event.line.level, "dim")
+                self._console.print(Padding.indent(Text(printable(event.line.message), style=style), 2))
             case Notice():
                 self._fact("Note", event.message, "yellow")
             case DeployResult():
@@ -93,7 +96,7 @@ class LiveView:
         if event.files == event.total_files:
             self._bar.stop()
             self._bar = None
-            self._fact("Uploaded", f"{in_files(event.files)}, {in_bytes(event.bytes)}")
+            self._fact("Uploaded", upload_note(event.files, event.bytes))
 
     def _result(self, result: DeployResult) -> None:
         self.close()

@@ -24,6 +24,11 @@ def in_files(count: int) -> str:
     return "1 file" if count == 1 else f"{count:,} files"
 
 
+def upload_note(files: int, size: int) -> str:
+    """Return what an upload came to."""
+    return f"{in_files(files)}, {in_bytes(size)}" if files else "nothing: the service has every file already"
+
+
 def in_seconds(milliseconds: float | None) -> str:
     """Return a duration such as `0.42 s`, `17 s` or `2 min 5 s`; "" when unknown."""
     if milliseconds is None:

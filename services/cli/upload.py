@@ -24,6 +24,8 @@ async def upload(client: Client, project: Project, source: Source, view: View) -
         SourceRefused: a file changed under our hands, or the service keeps losing blobs.
     """
     state = await client.offer_source(project.id, source.manifest)
+    if state.snapshot_id:
+        view.show(Upload(files=0, total_files=0, bytes=0, total_bytes=0))
     rounds = 0
     while not state.snapshot_id:
         if rounds == _ROUNDS:

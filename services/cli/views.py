@@ -26,6 +26,7 @@ from services.cli.render import (
     in_seconds,
     printable,
     step_note,
+    upload_note,
     waiting_note,
 )
 from shared.client.answers import DeploymentStatus
@@ -77,7 +78,7 @@ class PlainView:
                 self._write(f"Project     {event.project.name} ({event.project.id}){', new' if event.created else ''}")
             case Upload():
                 if event.files == event.total_files:
-                    self._write(f"Uploaded    {in_files(event.files)}, {in_bytes(event.bytes)}")
+                    self._write(f"Uploaded    {upload_note(event.files, event.bytes)}")
             case Accepted():
                 self._write(f"Deployment  {event.deployment_id}")
             case StatusChanged():

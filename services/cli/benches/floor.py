@@ -18,25 +18,28 @@ _BATCH = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
-    """Chains a second, and the median and 99th percentile of one chain in milliseconds."""
+class Sample:
+    """The seconds that each of some runs took, and how long all of them took together."""
 
-    rate: float
-    p50: float
-    p99: float
+    seconds: list[float]
+    elapsed: float
 
+    @property
+    def rate(self) -> float:
+        """Runs a second."""
+        return len(self.seconds) / self.elapsed
 
-def summarize(seconds: list[float], elapsed: float) -> Measured:
-    """Return the figures of one run from the time of each chain."""
-    ordered = sorted(seconds)
-    return Measured(
-        rate=len(ordered) / elapsed,
-        p50=ordered[len(ordered) // 2] * 1000,
-        p99=ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))] * 1000,
-    )
+    def milliseconds(self, share: float) -> float:
+        """The time within which this share of the runs ended, 0.5 for the median."""
+        return sorted(self.seconds)[min(len(self.seconds) - 1, int(len(self.seconds) * share))] * 1000
 
 
-async def measure_floor(nats_url: str, count: int, concurrency: int) -> Measured:
+def together(samples: list[Sample]) -> Sample:
+    """Return several samples as one."""
+    return Sample([second for sample in samples for second in sample.seconds], sum(s.elapsed for s in samples))
+
+
+async def measure_floor(nats_url: str, count: int, concurrency: int) -> Sample:
     """Run `count` chains, `concurrency` at a time, on streams of its own."""
     client = await nats.connect(nats_url)
     jetstream = client.jetstream()
@@ -65,7 +68,7 @@ async def measure_floor(nats_url: str, count: int, concurrency: int) -> Measured
     await jetstream.delete_stream("floor-queue")
     await jetstream.delete_stream("floor-events")
     await client.close()
-    return summarize(seconds, elapsed)
+    return Sample(seconds, elapsed)
 
 
 async def _consumer(jetstream: JetStreamContext, step: int) -> JetStreamContext.PullSubscription:

@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import statistics
 import sys
 import tempfile
 import time
@@ -20,7 +21,7 @@ from nats.aio.msg import Msg
 from infra.dev.child import Child
 from infra.dev.data_dir import port_for
 from infra.dev.stack import EmbeddedStack, Endpoints
-from services.cli.benches.floor import Measured, measure_floor, summarize
+from services.cli.benches.floor import Sample, measure_floor, together
 from services.cli.benches.noop_stack import STEP_CONCURRENCY
 from services.cli.benches.posting import Post, posting
 from shared.adapters.postgres.database import open_pool
@@ -30,6 +31,7 @@ from shared.contracts.subjects import deployment_in
 
 ORGANIZATION = "bench"
 IDLE_COUNT = 100
+ROUNDS = 5
 RAISED = {"MAX_CONCURRENT_DEPLOYMENTS": "1000000", "MAX_BATCH_SIZE": "100", "LOG_LEVEL": "warn"}
 """Settings that would otherwise refuse or hold back the load; named in the output."""
 _ENDED = "deployment.event.*.*.ended"
@@ -42,37 +44,41 @@ def bench_pipeline(count: int, concurrency: int, *, as_json: bool) -> None:
 
 
 async def _bench(count: int, concurrency: int, *, as_json: bool) -> None:
+    """Floor and load take turns, so that a noisy machine disturbs both alike."""
+    floors: list[Sample] = []
+    loads: list[Sample] = []
     with tempfile.TemporaryDirectory(prefix="zepid-bench-") as folder:
         async with EmbeddedStack(Path(folder), {}) as endpoints, _running(Path(folder), endpoints) as load:
             _say(as_json, f"Limits raised for the load: {_raised()}")
             _say(as_json, f"Warming up, then {IDLE_COUNT} one after the other, then {count} at {concurrency} at once …")
             await load.run(concurrency * 2, concurrency)
             idle = await load.run(IDLE_COUNT, 1)
-            floor_before = await measure_floor(endpoints.nats_url, count // 2, concurrency)
-            loaded = await load.run(count, concurrency)
-            floor_after = await measure_floor(endpoints.nats_url, count // 2, concurrency)
-    floor = (floor_before.rate + floor_after.rate) / 2
-    ratio = loaded.rate / floor
+            for _ in range(ROUNDS):
+                floors.append(await measure_floor(endpoints.nats_url, count // ROUNDS, concurrency))
+                loads.append(await load.run(count // ROUNDS, concurrency))
+    ratio = statistics.median(load.rate / floor.rate for load, floor in zip(loads, floors, strict=True))
+    figures = {"idle": idle, "load": together(loads), "floor": together(floors)}
     if as_json:
-        result = {
-            "deployments": count,
-            "concurrency": concurrency,
-            "perSecond": round(loaded.rate, 1),
-            "p50Ms": round(loaded.p50, 2),
-            "p99Ms": round(loaded.p99, 2),
-            "idleP50Ms": round(idle.p50, 2),
-            "idleP99Ms": round(idle.p99, 2),
-            "floorPerSecond": round(floor, 1),
-            "ratio": round(ratio, 3),
-            "raised": RAISED,
-        }
-        typer.echo(msgspec.json.encode(result).decode())
+        typer.echo(_json(figures, concurrency, ratio))
         return
-    _print("one at a time", idle)
-    _print(f"{concurrency} at once", loaded)
-    _print("floor before", floor_before)
-    _print("floor after", floor_after)
-    typer.echo(f"ratio to the floor  {ratio:.2f}")
+    _print("one at a time", figures["idle"])
+    _print(f"{concurrency} at once", figures["load"])
+    _print(f"floor, {concurrency} at once", figures["floor"])
+    typer.echo(f"ratio to the floor    {ratio:.2f} (median of {ROUNDS} turns)")
+
+
+def _json(figures: dict[str, Sample], concurrency: int, ratio: float) -> str:
+    result: dict[str, object] = {
+        name: {
+            "count": len(sample.seconds),
+            "perSecond": round(sample.rate, 1),
+            "p50Ms": round(sample.milliseconds(0.5), 2),
+            "p99Ms": round(sample.milliseconds(0.99), 2),
+        }
+        for name, sample in figures.items()
+    }
+    result |= {"concurrency": concurrency, "ratio": round(ratio, 3), "raised": _raised()}
+    return msgspec.json.encode(result).decode()
 
 
 def _raised() -> str:
@@ -83,8 +89,9 @@ def _say(as_json: bool, text: str) -> None:
     typer.echo(text, err=as_json)
 
 
-def _print(what: str, measured: Measured) -> None:
-    typer.echo(f"{what:<18}  {measured.rate:8.1f}/s   p50 {measured.p50:7.2f} ms   p99 {measured.p99:7.2f} ms")
+def _print(what: str, sample: Sample) -> None:
+    p50, p99 = sample.milliseconds(0.5), sample.milliseconds(0.99)
+    typer.echo(f"{what:<20}  {sample.rate:8.1f}/s   p50 {p50:7.2f} ms   p99 {p99:7.2f} ms")
 
 
 class Load:
@@ -100,7 +107,7 @@ class Load:
         """Note that a deployment ended; the answer to its POST may come later than that."""
         self._future(deployment_in(message.subject)).set_result(time.perf_counter())
 
-    async def run(self, count: int, concurrency: int) -> Measured:
+    async def run(self, count: int, concurrency: int) -> Sample:
         """Deploy `count` new projects, `concurrency` at a time."""
         projects = iter(await self._projects(count))
         seconds: list[float] = []
@@ -112,7 +119,7 @@ class Load:
 
         started = time.perf_counter()
         await asyncio.gather(*(deploy_in_turn() for _ in range(concurrency)))
-        return summarize(seconds, time.perf_counter() - started)
+        return Sample(seconds, time.perf_counter() - started)
 
     async def _deploy(self, post: Post, project: str) -> float:
         body = msgspec.json.encode({"projectId": project, "orgId": ORGANIZATION, "userId": "bench"})
