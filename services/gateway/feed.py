@@ -7,6 +7,7 @@ has seen. So nothing can be lost, overflow or arrive out of order: a missed hint
 
 import asyncio
 import contextlib
+import secrets
 from collections.abc import AsyncGenerator, Callable, Iterator
 from typing import Any
 
@@ -135,7 +136,8 @@ class Feed:
     # The consumer
 
     async def _consume(self) -> None:
-        while True:
+        """Consume until stopped; a cancellation may get lost in a request whose answer has just come."""
+        while not self._stopping.is_set():
             await self._watched.wait()
             try:
                 subscription = await self._subscribe()
@@ -150,7 +152,8 @@ class Feed:
 
     async def _subscribe(self) -> JetStreamContext.PushSubscription:
         config = ConsumerConfig(
-            description="gateway feed",
+            name=f"gateway-{secrets.token_hex(4)}",
+            description="Tells a gateway's watchers of news",
             deliver_policy=DeliverPolicy.NEW,
             ack_policy=AckPolicy.NONE,
             headers_only=True,
@@ -163,7 +166,7 @@ class Feed:
 
     async def _until_lost_or_idle(self, subscription: JetStreamContext.PushSubscription) -> None:
         """Return when the broker has no such consumer any more, or nobody watches."""
-        while self._watched.is_set():
+        while self._watched.is_set() and not self._stopping.is_set():
             await asyncio.sleep(_CHECK_SECONDS)
             try:
                 await subscription.consumer_info()

@@ -44,6 +44,7 @@ class Journal:
             await self.close()
             config = ConsumerConfig(
                 name=_CONSUMER,
+                description="Folds the journal into the status rows",
                 filter_subject=ALL_EVENTS,
                 ack_policy=AckPolicy.NONE,
                 deliver_policy=DeliverPolicy.BY_START_SEQUENCE,

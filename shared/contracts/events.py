@@ -27,28 +27,28 @@ class EventBase(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_
     v: int = SCHEMA_VERSION
 
 
-class Admitted(EventBase, frozen=True, tag="admitted"):
+class Admitted(EventBase, frozen=True, kw_only=True, tag="admitted"):
     """Intake gave the deployment one of the slots; its deadline runs. Carries the first command."""
 
     next: Command
 
 
-class Started(EventBase, frozen=True, tag="started"):
+class Started(EventBase, frozen=True, kw_only=True, tag="started"):
     """An attempt of a step is running for longer than a moment."""
 
     attempt: int
 
 
-class Succeeded(EventBase, frozen=True, tag="succeeded"):
+class Succeeded(EventBase, frozen=True, kw_only=True, tag="succeeded"):
     """A step is done. `next` is the command that followed it, None after cleanup and deploy."""
 
     attempt: int
     started_at: float
-    next: Command | None = None
     detail: str = ""
+    next: Command | None = None
 
 
-class Failed(EventBase, frozen=True, tag="failed"):
+class Failed(EventBase, frozen=True, kw_only=True, tag="failed"):
     """An attempt failed; `retry_in` is the delay in seconds before the next, None when final."""
 
     attempt: int
@@ -57,7 +57,7 @@ class Failed(EventBase, frozen=True, tag="failed"):
     retry_in: float | None = None
 
 
-class WentBack(EventBase, frozen=True, tag="went-back"):
+class WentBack(EventBase, frozen=True, kw_only=True, tag="went-back"):
     """Something an earlier step made is gone; `next` resumes there in a new epoch."""
 
     attempt: int
@@ -66,7 +66,7 @@ class WentBack(EventBase, frozen=True, tag="went-back"):
     next: Command
 
 
-class Ended(EventBase, frozen=True, tag="ended"):
+class Ended(EventBase, frozen=True, kw_only=True, tag="ended"):
     """The outcome was decided: `completed`, `failed` or `cancelled`. Said once a deployment."""
 
     outcome: str
@@ -75,20 +75,20 @@ class Ended(EventBase, frozen=True, tag="ended"):
     release: str = ""
 
 
-class Refused(EventBase, frozen=True, tag="refused"):
+class Refused(EventBase, frozen=True, kw_only=True, tag="refused"):
     """A result arrived after the outcome had been decided otherwise, and changed nothing."""
 
     attempt: int
     decided: str
 
 
-class Reissued(EventBase, frozen=True, tag="reissued"):
+class Reissued(EventBase, frozen=True, kw_only=True, tag="reissued"):
     """The reconciler found no message for the deployment and published `next` again."""
 
     next: Command
 
 
-class DeadLettered(EventBase, frozen=True, tag="dead-lettered"):
+class DeadLettered(EventBase, frozen=True, kw_only=True, tag="dead-lettered"):
     """The actor's command was given up and copied to the dead letters."""
 
     reason: str

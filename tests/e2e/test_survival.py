@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
@@ -16,6 +17,7 @@ from infra.dev.nats import NatsServer
 from shared.adapters.sandboxes.local.processes import Process, identify
 from shared.contracts.messages import Command
 from shared.contracts.outcomes import Done, Outcome
+from shared.contracts.subjects import EVENT_STREAM
 from shared.ports import Ports
 from tests.e2e.apps import write
 from tests.live import Deployed, LiveStack, live_stack
@@ -37,7 +39,7 @@ class SlowBuild:
 
     def __init__(self, folder: Path, seconds: float) -> None:
         self._marker = uuid4().hex
-        script = "setTimeout(() => require('fs').cpSync('index.html', 'dist/index.html'), %d)" % (seconds * 1000)
+        script = f"setTimeout(() => require('fs').cpSync('index.html', 'dist/index.html'), {seconds * 1000:.0f})"
         package = {"name": "slow", "scripts": {"build": f'node -e "{script}" {self._marker}'}}
         self.folder = write(
             {"package.json": msgspec.json.encode(package), "index.html": b"<title>slow</title>"}, folder / "app"
@@ -48,8 +50,11 @@ class SlowBuild:
         return await until(self._processes)
 
     async def _processes(self) -> list[Process]:
-        numbers = (int(folder.name) for folder in Path("/proc").iterdir() if folder.name.isdigit())
-        return [process for pid in numbers if self._marker in command_of(pid) and (process := identify(pid))]
+        return [process for pid in all_pids() if self._marker in command_of(pid) and (process := identify(pid))]
+
+
+def all_pids() -> list[int]:
+    return [int(folder.name) for folder in Path("/proc").iterdir() if folder.name.isdigit()]
 
 
 def command_of(pid: int) -> str:
@@ -169,7 +174,7 @@ async def test_deployments_outlive_a_broker_that_is_killed(
         ids = [await running.request() for _ in range(MANY)]
         await asyncio.wait_for(midway.reached.wait(), 20)
         os.kill(nats_process.pid, signal.SIGKILL)
-        await asyncio.sleep(2)
+        await until(partial(is_away, running))
         await nats_process.start()
         await all_complete(running, ids, within=60)
 
@@ -185,6 +190,25 @@ async def test_deployments_outlive_a_database_that_cuts_every_connection(
         await asyncio.wait_for(midway.reached.wait(), 20)
         await cut_connections(database_url)
         await all_complete(running, ids, within=60)
+
+
+async def test_events_lost_on_the_way_to_the_projector_are_read_again(
+    nats_server: str, database_url: str, tmp_path: Path
+) -> None:
+    async with pipeline(settings_for(nats_server, database_url, tmp_path)) as running:
+        running.start()
+        await running.finished(await running.request())
+        thief = await running.resources.bus.client.subscribe("stolen")
+        await running.resources.bus.client.publish(
+            f"$JS.API.CONSUMER.MSG.NEXT.{EVENT_STREAM}.projector", b'{"batch": 5}', reply="stolen"
+        )
+        ids = [await running.request() for _ in range(3)]
+        assert (await thief.next_msg(10)).subject.startswith("deployment.event.")
+        await all_complete(running, ids, within=30)
+
+
+async def is_away(running: Pipeline) -> bool:
+    return not running.resources.bus.client.is_connected
 
 
 async def cut_connections(database_url: str) -> None:

@@ -80,8 +80,9 @@ def lives(draw: st.DrawFn) -> list[Event]:
     events: list[Event] = [Admitted(**about("intake", 1.0), next=order_to("validate"))]
     for step in STEPS:
         at = 2.0 + ORDER[step.name]
-        events += [Failed(**about(step.name, at), attempt=n, started_at=at, failure=FAILURE.failure(step.name), retry_in=1)
-                   for n in range(1, draw(small))]  # fmt: skip
+        for attempt in range(1, draw(small)):
+            failure = FAILURE.failure(step.name)
+            events.append(Failed(**about(step.name, at), attempt=attempt, started_at=at, failure=failure, retry_in=1))
         if step.cleans_up:
             events.append(Ended(**about("deploy", at), outcome=draw(st.sampled_from(["completed", "failed"]))))
         events += [Started(**about(step.name, at), attempt=1)] if draw(st.booleans()) else []

@@ -53,6 +53,11 @@ def diagnose(
     return _unexplained(phase, shell, exit, lines)
 
 
+def last_words(lines: Sequence[str], plan: BuildPlan) -> str:
+    """Return the excerpt of a command whose exit code was fine, but not what it left."""
+    return _excerpt(_relative(lines, plan.root))
+
+
 def _rules(phase: Phase, exit: Exit) -> tuple[Rule, ...]:
     """Return the rules in order; that a command was not found is often harmless unless the exit code says so."""
     rules = (*ANY_PHASE, *(INSTALL if phase == "install" else BUILD))

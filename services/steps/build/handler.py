@@ -2,7 +2,7 @@
 
 import msgspec
 
-from services.steps.build.attempt import Attempt
+from services.steps.build.attempt import Attempt, Finished
 from services.steps.build.inputs import build_key, earlier_artifact
 from services.steps.build.install import PNPM, QUIET, provide_dependencies
 from services.steps.build.output import store_output, store_static
@@ -47,8 +47,7 @@ async def _build(command: Command, ports: Ports) -> Done:
         return _done(command, artifact, "unchanged: an earlier build is released again")
     await ports.sandboxes.reset(attempt.sandbox, ports.fence)
     await provide_dependencies(attempt)
-    await _run_build(attempt)
-    artifact = await store_output(attempt)
+    artifact = await store_output(attempt, await _run_build(attempt))
     await ports.objects.put(key, artifact.encode())
     return _done(command, artifact, "built")
 
@@ -61,12 +60,13 @@ async def _prepare(command: Command, ports: Ports) -> Attempt:
     return Attempt(command, ports, command.work.plan, source, variables)
 
 
-async def _run_build(attempt: Attempt) -> None:
+async def _run_build(attempt: Attempt) -> Finished:
     env = {**BUILD_ENV, **attempt.variables}
     finished = await attempt.run("build", attempt.plan.build, attempt.plan.root, env)
     if finished.failed:
         raise attempt.error(finished)
     attempt.say(f"built in {finished.seconds:.1f} s")
+    return finished
 
 
 def _is_static(plan: BuildPlan) -> bool:

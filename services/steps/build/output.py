@@ -5,7 +5,8 @@ import posixpath
 from collections.abc import AsyncIterator
 from typing import NamedTuple
 
-from services.steps.build.attempt import Attempt
+from services.steps.build.attempt import Attempt, Finished
+from services.steps.build.diagnosis import last_words
 from shared.blobs import add, store_manifest
 from shared.contracts.errors import ZepidError
 from shared.ports import Entry, Manifest, Objects, OutputFile
@@ -29,13 +30,18 @@ class Collected(NamedTuple):
     new: int
 
 
-async def store_output(attempt: Attempt) -> str:
+async def store_output(attempt: Attempt, built: Finished) -> str:
     """Store what the build left; return the digest of its manifest.
+
+    Args:
+        attempt: the build.
+        built: the command that ended well; where it left no site, its last lines are the excerpt.
 
     Raises:
         ZepidError: BUILD_NO_OUTPUT, BUILD_OUTPUT_INVALID; what sandbox and object store raise.
     """
-    collected = await (_named_output(attempt) if attempt.plan.output else _detected_output(attempt))
+    find = _named_output if attempt.plan.output else _detected_output
+    collected = await find(attempt, last_words(built.lines, attempt.plan))
     files, size = len(collected.manifest.files), collected.manifest.total_bytes
     attempt.say(f"stored {files:,} files, {size / 1e6:.2f} MB ({collected.new:,} new)")
     return await store_manifest(attempt.ports.objects, collected.manifest)
@@ -84,16 +90,16 @@ def served_part(manifest: Manifest) -> Manifest | None:
     return None
 
 
-async def _named_output(attempt: Attempt) -> Collected:
+async def _named_output(attempt: Attempt, said: str) -> Collected:
     plan, ports = attempt.plan, attempt.ports
     folder = attempt.in_root(plan.output)
     if not await ports.sandboxes.folders(attempt.sandbox, ports.fence, [folder]):
         message = f"the output directory {plan.output!r} has no file after `{plan.build}`"
-        raise ZepidError("BUILD_NO_OUTPUT", message)
+        raise ZepidError("BUILD_NO_OUTPUT", message, excerpt=said)
     return await _collect(attempt, folder)
 
 
-async def _detected_output(attempt: Attempt) -> Collected:
+async def _detected_output(attempt: Attempt, said: str) -> Collected:
     ports = attempt.ports
     candidates = [attempt.in_root(folder) for folder in OUTPUT_FOLDERS]
     found = await ports.sandboxes.folders(attempt.sandbox, ports.fence, candidates)
@@ -106,10 +112,10 @@ async def _detected_output(attempt: Attempt) -> Collected:
             attempt.say(f"output found in {folder}")
             return collected._replace(manifest=part)
         pageless.append(folder)
-    raise await _no_output(attempt, pageless)
+    raise await _no_output(attempt, pageless, said)
 
 
-async def _no_output(attempt: Attempt, pageless: list[str]) -> ZepidError:
+async def _no_output(attempt: Attempt, pageless: list[str], said: str) -> ZepidError:
     message = f"`{attempt.plan.build}` ended well, but left no site: "
     if pageless:
         message += f"{', '.join(pageless)} has no index.html; "
@@ -117,7 +123,7 @@ async def _no_output(attempt: Attempt, pageless: list[str]) -> ZepidError:
     server = attempt.in_root(_SERVER_FOLDER)
     if await attempt.ports.sandboxes.folders(attempt.sandbox, attempt.ports.fence, [server]):
         message += "; Next.js built a server: set `output: 'export'` in its configuration to get a site"
-    return ZepidError("BUILD_NO_OUTPUT", message)
+    return ZepidError("BUILD_NO_OUTPUT", message, excerpt=said)
 
 
 async def _collect(attempt: Attempt, folder: str) -> Collected:

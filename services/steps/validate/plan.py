@@ -1,5 +1,6 @@
 """From a source tree and the project's settings to a build plan: pure, so every rule is tested without a world."""
 
+import json
 from collections.abc import Mapping
 
 from services.steps.validate.lock_files import READ_BESIDE, choose_manager, folders_upward
@@ -104,7 +105,12 @@ def _plan_without_script(tree: Tree, root: str, path: str, package: PackageJson)
         warning = f"{path} has no build script and no dependencies: the folder is released as it is"
         return BuildPlan(manager="none", root=root, output=".", warnings=(warning,))
     scripts = ", ".join(sorted(package.scripts)) or "none"
-    raise ZepidError("BUILD_SCRIPT_MISSING", f"{path} has no `build` script; its scripts: {scripts}", file=path)
+    raise ZepidError(
+        "BUILD_SCRIPT_MISSING",
+        f"{path} has no `build` script; its scripts: {scripts}",
+        file=path,
+        excerpt=f'"scripts": {json.dumps(package.scripts, indent=2, ensure_ascii=False)}',
+    )
 
 
 def _folder_setting(settings: Mapping[str, str], name: str) -> str:

@@ -33,7 +33,6 @@ class Consumer:
     def __init__(self, client: Client, stream: str, durable: str) -> None:
         self._client = client
         self._request_subject = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{durable}"
-        self._info_subject = f"$JS.API.CONSUMER.INFO.{stream}.{durable}"
         self._inbox = client.new_inbox()
         self._subscription: Subscription | None = None
         self._received: deque[Msg] = deque()
@@ -70,14 +69,6 @@ class Consumer:
     def received(self, batch: int) -> list[Msg]:
         """Return at most `batch` messages that are here already."""
         return [self._received.popleft() for _ in range(min(batch, len(self._received)))]
-
-    async def exists(self) -> bool:
-        """Whether the broker still knows the consumer."""
-        try:
-            answer = await self._client.request(self._info_subject, timeout=5)
-        except BROKER_AWAY:
-            return False
-        return b'"error"' not in answer.data
 
     async def _ask_for(self, batch: int) -> None:
         """Keep a request for at least half of `batch` open, for never more than `batch`.

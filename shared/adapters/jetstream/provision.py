@@ -17,7 +17,7 @@ from nats.js.api import (
 
 from shared.contracts import subjects
 from shared.contracts.errors import ZepidError
-from shared.pipeline import ACK_WAIT_SECONDS, ACTORS
+from shared.pipeline import ACK_WAIT_SECONDS, ACTORS, BY_NAME, ORDER
 from shared.settings import Settings
 
 _DAY = 86_400.0
@@ -87,6 +87,7 @@ def consumers(settings: Settings) -> tuple[tuple[str, ConsumerConfig], ...]:
             replace(
                 base,
                 durable_name=actor,
+                description=_description(actor),
                 filter_subject=subjects.commands_for(actor),
                 max_deliver=-1 if actor == "intake" else 1 + settings.max_retries,
             ),
@@ -96,6 +97,7 @@ def consumers(settings: Settings) -> tuple[tuple[str, ConsumerConfig], ...]:
     cleaned = replace(base, filter_subject=subjects.CLEANED_EVENTS, deliver_policy=DeliverPolicy.ALL)
     hints = ConsumerConfig(
         durable_name="admission",
+        description="Intake hears of freed slots",
         filter_subject=subjects.CLEANED_EVENTS,
         ack_policy=AckPolicy.NONE,
         deliver_policy=DeliverPolicy.NEW,
@@ -103,9 +105,20 @@ def consumers(settings: Settings) -> tuple[tuple[str, ConsumerConfig], ...]:
     return (
         *queue,
         (subjects.EVENT_STREAM, hints),
-        (subjects.EVENT_STREAM, replace(cleaned, durable_name="log-archiver")),
-        (subjects.ADVISORY_STREAM, replace(base, durable_name="dead-letter")),
+        (subjects.EVENT_STREAM, replace(cleaned, durable_name="log-archiver", description="Archives finished logs")),
+        (
+            subjects.ADVISORY_STREAM,
+            replace(base, durable_name="dead-letter", description="Buries commands given up"),
+        ),
     )
+
+
+def _description(actor: str) -> str:
+    """What `nats consumer ls` says of a reader of the queue."""
+    step = BY_NAME.get(actor)
+    if step is None:
+        return "Admits waiting deployments"
+    return f"Step {ORDER[actor] + 1} of {len(BY_NAME)}: status `{step.status}`, at most {step.timeout:g} s an attempt"
 
 
 async def provision(client: Client, settings: Settings) -> None:
