@@ -1,8 +1,9 @@
 """The view for a terminal: the steps stay at the bottom while the build's output scrolls above."""
 
+import asyncio
 import time
 
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.padding import Padding
 from rich.panel import Panel
@@ -33,9 +34,10 @@ from services.cli.render import (
     upload_note,
     waiting_note,
 )
-from shared.client.answers import DeploymentStatus, StepState
+from shared.client.answers import DeploymentStatus, LogRecord, StepState
 
 _MARKS = {"completed": ("✔", "green"), "failed": ("✘", "red"), "skipped": ("–", "dim"), "pending": ("·", "dim")}
+_LOG_SECONDS = 0.05
 _LEVELS = {"error": "red", "warn": "yellow"}
 
 
@@ -44,6 +46,7 @@ class LiveView:
 
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or Console(highlight=False)
+        self._log = _Log(self._console)
         self._steps = _Steps()
         self._live = Live(self._steps, console=self._console, refresh_per_second=10, transient=True)
         self._bar: Progress | None = None
@@ -65,8 +68,7 @@ class LiveView:
             case StatusChanged():
                 self._steps.update(event.deployment)
             case LogAdded():
-                style = _LEVELS.get(event.line.level, "dim")
-                self._console.print(Padding.indent(Text(printable(event.line.message), style=style), 2))
+                self._log.add(event.line)
             case Notice():
                 self._fact("Note", event.message, "yellow")
             case DeployResult():
@@ -74,11 +76,13 @@ class LiveView:
 
     def close(self) -> None:
         """Stop drawing; what is on the screen stays."""
+        self._log.print()
         if self._bar:
             self._bar.stop()
         self._live.stop()
 
     def _fact(self, name: str, text: str, style: str = "") -> None:
+        self._log.print()
         self._console.print(Text.assemble((f"{name:<11} ", "bold"), (printable(text), style)))
 
     def _upload(self, event: Upload) -> None:
@@ -110,8 +114,41 @@ class LiveView:
             body = Text.assemble((url, f"bold link {url}"), (f"\nlive after {took}" if took else "", "dim"))
             self._console.print(Panel(body, title="Live", border_style="green", expand=False, padding=(1, 3)))
             return
-        lines = diagnosis_lines(result.diagnosis, result.deployment_id or "")
-        self._console.print(Panel(Text("\n".join(lines)), title=result.status.capitalize(), border_style="red"))
+        why = Group(*map(_diagnosis_line, diagnosis_lines(result.diagnosis, result.deployment_id or "")))
+        self._console.print(Panel(why, title=result.status.capitalize(), border_style="red", expand=False))
+
+
+def _diagnosis_line(line: str) -> RenderableType:
+    """Keep the indentation of an excerpt where it wraps, and set apart what it is about."""
+    excerpt = line.removeprefix("  ")
+    if excerpt != line:
+        return Padding.indent(Text(excerpt, style="dim"), 2)
+    name, colon, text = line.partition(": ")
+    return Text.assemble((name, "bold"), colon, text)
+
+
+class _Log:
+    """The build's output. Each print draws the steps below it again, so lines are printed many at a time."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._lines: list[RenderableType] = []
+        self._due: asyncio.TimerHandle | None = None
+
+    def add(self, line: LogRecord) -> None:
+        """Take one more line; it is on the screen in a moment."""
+        text = Text(printable(line.message) or " ", style=_LEVELS.get(line.level, "dim"))
+        self._lines.append(Padding.indent(text, 2))
+        if self._due is None:
+            self._due = asyncio.get_running_loop().call_later(_LOG_SECONDS, self.print)
+
+    def print(self) -> None:
+        """Print the lines that wait."""
+        if self._due:
+            self._due.cancel()
+            self._due = None
+            self._console.print(Group(*self._lines))
+            self._lines.clear()
 
 
 class _Steps:
@@ -128,15 +165,15 @@ class _Steps:
             if step.status == "in_progress":
                 self._since.setdefault(name, time.monotonic())
 
-    def __rich__(self) -> Group | Table:
+    def __rich__(self) -> RenderableType:
         if self._status is None or self._status.status == "pending":
             note = waiting_note(self._status) if self._status else "waiting for the first sign"
             self._spinner.update(text=Text(note, style="dim"))
-            return Group(self._spinner)
+            return Padding(self._spinner, (1, 0, 0, 0))
         table = Table.grid(padding=(0, 1))
         for name, step in self._status.steps.items():
             self._row(table, name, step)
-        return table
+        return Padding(table, (1, 0, 0, 0))
 
     def _row(self, table: Table, name: str, step: StepState) -> None:
         if step.status == "in_progress":

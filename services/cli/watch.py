@@ -27,7 +27,9 @@ async def watch(client: Client, deployment_id: str, view: View) -> DeploymentSta
     log = asyncio.create_task(_show_log(client, deployment_id, view))
     try:
         status = await _show_status(client, deployment_id, view)
-        await asyncio.wait({log}, timeout=_LOG_GRACE_SECONDS)
+        _, unfinished = await asyncio.wait({log}, timeout=_LOG_GRACE_SECONDS)
+        if unfinished:
+            view.show(Notice(message=f"The log's end is left out here. Whole log: zepid logs {deployment_id}"))
         return status
     finally:
         log.cancel()

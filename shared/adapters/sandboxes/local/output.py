@@ -98,8 +98,15 @@ def _batches(stream: BinaryIO) -> Iterator[list[OutputFile]]:
             if size >= _BATCH_BYTES or len(batch) >= _BATCH_FILES:
                 yield batch
                 batch, size = [], 0
+        _read_on(stream)
     if batch:
         yield batch
+
+
+def _read_on(stream: BinaryIO) -> None:
+    """Read the padding behind the archive's end: tar would die of a pipe closed under it."""
+    while stream.read(1 << 16):
+        continue
 
 
 def _files(archive: tarfile.TarFile) -> Iterator[OutputFile]:
