@@ -213,7 +213,11 @@ def test_a_header_that_claims_to_be_huge_is_refused(monkeypatch):
         list(files_in(tar_of((info, data))))
 
 
-@pytest.mark.parametrize("body", [b"", b"nonsense", gzip.compress(b"no tar"), tar_of(member("a")).getvalue()[:60]])
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"nonsense", gzip.compress(b"no tar"), tar_of(member("a")).getvalue()[:60]],
+    ids=["empty", "nonsense", "gzip of no tar", "cut off"],
+)
 def test_what_is_not_an_archive_is_refused(body):
     with pytest.raises(ZepidError, match=r"tar\.gz|ends"):
         list(files_in(io.BytesIO(body)))
