@@ -30,25 +30,29 @@ async def reissue_vanished(deployments: Deployments, bus: Bus) -> list[str]:
 
 
 async def _reissue(bus: Bus, row: UnfinishedRow, journal: list[Stored]) -> None:
+    """Say in the journal what is done, then publish the command."""
     known = _newest_command(row, journal)
     if known is None:
-        command, event = first_command(row), None
-        await bus.record(Admitted(deployment_id=row.id, actor="intake", at=time.time(), next=command), row.traceparent)
+        command = first_command(row)
+        admitted = Admitted(deployment_id=row.id, actor="intake", at=time.time(), next=command)
+        await bus.record(admitted, row.traceparent)
     else:
         command = msgspec.structs.replace(known, issue=known.issue + 1)
-        event = Reissued(
-            deployment_id=row.id,
-            actor="reconciler",
-            at=time.time(),
-            epoch=command.epoch,
-            issue=command.issue,
-            next=command,
-        )
-    if row.outcome is not None:
-        await announce(bus, "reconciler", row)
-    if event is not None:
-        await bus.record(event, row.traceparent, copy=f"{command.step}.{command.issue}")
+        if row.outcome is not None:
+            await announce(bus, "reconciler", row)
+        await bus.record(_reissued(command), row.traceparent, copy=f"{command.step}.{command.issue}")
     await bus.send(command, row.traceparent)
+
+
+def _reissued(command: Command) -> Reissued:
+    return Reissued(
+        deployment_id=command.deployment_id,
+        actor="reconciler",
+        at=time.time(),
+        epoch=command.epoch,
+        issue=command.issue,
+        next=command,
+    )
 
 
 def _newest_command(row: UnfinishedRow, journal: list[Stored]) -> Command | None:

@@ -136,7 +136,10 @@ class Deployments:
         return msgspec.convert(dict(row), DeploymentRecord) if row else None
 
     async def build_variables(self, deployment_id: str) -> dict[str, str]:
-        """Return the environment variables frozen for this deployment's build: none yet."""
+        """Return the environment variables frozen for this deployment's build.
+
+        There is no way to set any yet, so no build has any.
+        """
         return {}
 
     async def insert_release(self, deployment_id: str, artifact: str) -> str:
