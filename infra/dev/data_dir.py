@@ -47,15 +47,15 @@ def port_for(server: str, data_dir: Path, given: int) -> int:
         EmbeddedStackError: the given port is in use.
     """
     if given:
-        if not _is_free(given):
+        if not is_free(given):
             raise EmbeddedStackError(
                 f"Port {given} of {HOST} is in use, {server} cannot have it. Give another, or 0 for any."
             )
         return given
     remembered = data_dir / f"{server}.port"
-    if remembered.exists() and _is_free(port := int(remembered.read_text())):
+    if remembered.exists() and is_free(port := int(remembered.read_text())):
         return port
-    port = next(port for port in random.sample(PORTS, k=len(PORTS)) if _is_free(port))
+    port = next(port for port in random.sample(PORTS, k=len(PORTS)) if is_free(port))
     remembered.write_text(f"{port}\n")
     return port
 
@@ -72,7 +72,8 @@ def password_file(server: str, data_dir: Path) -> Path:
     return file
 
 
-def _is_free(port: int) -> bool:
+def is_free(port: int) -> bool:
+    """Whether a server could listen on a port of this host now."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import os
-import socket
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ import httpx
 import typer
 import uvloop
 
-from infra.dev.data_dir import port_for
+from infra.dev.data_dir import is_free, port_for
 from infra.dev.errors import EmbeddedStackError
 from infra.dev.stack import EmbeddedStack, Endpoints
 from services.cli.catalog import NAMES, load
@@ -107,13 +106,7 @@ def _settings(wanted: Wanted, endpoints: Endpoints) -> Settings:
 def _port(name: str, data_dir: Path, given: int | None, usual: int) -> int:
     if given is not None:
         return port_for(name, data_dir, given)
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", usual))
-        except OSError:
-            return port_for(name, data_dir, 0)
-    return usual
+    return usual if is_free(usual) else port_for(name, data_dir, 0)
 
 
 async def _connection(data_dir: Path, settings: Settings) -> Connection:

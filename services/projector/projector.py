@@ -128,11 +128,12 @@ class Projector:
                 if stopping.is_set():
                     raise ZepidError("SERVICE_UNAVAILABLE", "the rebuild was interrupted; the old rows stay")
                 batch = await self._journal.read(stopping)
-                for event, message in _decoded(batch):
+                events = list(_decoded(batch))
+                for event, message in events:
                     if event.deployment_id in self._open or isinstance(event, Admitted | Ended):
                         self._fold(event, message)
                 sequence = _sequence(batch[-1]) if batch else sequence
-                ids = {event.deployment_id for event, _ in _decoded(batch)} & self._open.keys()
+                ids = {event.deployment_id for event, _ in events} & self._open.keys()
                 await projections.save({key: (None, self._open[key]) for key in ids}, sequence, tell_project=False)
                 log.info("rebuilding", sequence=sequence, of=last)
             await projections.rebuilt()

@@ -93,3 +93,23 @@ async def test_a_restarted_broker_delivers_within_seconds(nats_process: NatsServ
                 pass
         assert messages[0].data == b"after"
     await client.close()
+
+
+async def test_what_has_come_meanwhile_counts_as_asked_for(nats_server: str) -> None:
+    client = await connected(nats_server)
+    stopping = asyncio.Event()
+    async with Consumer(client, "q", "c") as consumer:
+        for _ in range(3):
+            polling = asyncio.create_task(consumer.poll(4, 5, stopping))
+            await asyncio.sleep(0.05)
+            for number in range(8):
+                await client.jetstream().publish("q.a", str(number).encode())
+            running = await polling
+            while len(running) < 4:
+                await asyncio.sleep(0.05)
+                running += await consumer.poll(4 - len(running), 5, stopping)
+            info = await client.jetstream().consumer_info("q", "c")
+            assert info.num_ack_pending <= 4
+            for message in running:
+                await message.ack_sync()
+    await client.close()

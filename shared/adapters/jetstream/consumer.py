@@ -80,7 +80,7 @@ class Consumer:
             return
         if now > self._asked_until:
             self._asked = 0
-        if self._asked and self._asked * 2 >= batch:
+        if self._asked * 2 >= batch:
             return
         request = {"batch": batch - self._asked, "expires": int(LONGEST_REQUEST_SECONDS * 1e9)}
         self._asked = batch
@@ -102,7 +102,7 @@ class Consumer:
         self._news.set()
         status = (message.headers or {}).get("Status") if message.subject == self._inbox else None
         if status is None:
-            self._asked -= 1
+            self._asked = max(0, self._asked - 1)
             self._received.append(message)
             return
         unanswered = (message.headers or {}).get("Nats-Pending-Messages")
