@@ -35,6 +35,11 @@ class Attempt(msgspec.Struct, frozen=True):
         return {**self.command.attempts, self.command.step: self.number}
 
     @property
+    def attempts_before(self) -> dict[str, int]:
+        """The attempts of every step, this one not counted."""
+        return {**self.command.attempts, self.command.step: self.number - 1}
+
+    @property
     def copy(self) -> str:
         """Tells this delivery's events from those of another one of the same command."""
         return f"{self.command.issue}.{self.delivery}"

@@ -11,6 +11,8 @@ ACK_WAIT_SECONDS = 30.0
 HEARTBEAT_SECONDS = 10.0
 BACKOFF_BASE_SECONDS = 1.0
 BACKOFF_CAP_SECONDS = 30.0
+MAX_INTERRUPTIONS = 3
+"""How often a worker may die with a step of one deployment before that is taken to be its fault."""
 MAX_EPOCHS = 3
 """How often a deployment may go back to an earlier step before it is given up."""
 

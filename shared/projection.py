@@ -12,6 +12,7 @@ from shared.contracts.events import (
     Ended,
     Event,
     Failed,
+    LetterClosed,
     Refused,
     Reissued,
     Started,
@@ -95,7 +96,7 @@ def apply(progress: Progress | None, event: Event, sequence: int) -> Progress:
             return _ended(progress, event)
         case DeadLettered(actor=CLEANUP.name):
             return _finish(progress, event.at, status="failed")
-        case DeadLettered() | Refused() | Reissued():
+        case DeadLettered() | LetterClosed() | Refused() | Reissued():
             return progress
 
 

@@ -25,6 +25,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         object_store_url: `file:///path` or `s3://bucket-prefix?...`; buckets are folders below it.
         data_dir: folder for sandboxes and caches of this host.
         max_concurrent_deployments: deployments in the pipeline at a time, over all organisations.
+        max_concurrent_per_organization: deployments of one organisation in the pipeline at a time.
+        max_waiting_per_organization: deployments of one organisation that may wait; more are answered with 429.
+        max_waiting_time: milliseconds a deployment may wait for admission.
         max_deployment_timeout: milliseconds from admission to the deadline.
         max_batch_size: messages fetched in one poll.
         max_batch_timeout: upper bound of one poll in seconds; a waiting message is handled at once.
@@ -47,6 +50,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     edge_address: str = "127.0.0.1:3080"
     allowed_origins: str = ""
     max_concurrent_deployments: Positive = 5
+    max_concurrent_per_organization: Positive = 3
+    max_waiting_per_organization: Positive = 25
+    max_waiting_time: Positive = 86_400_000
     max_deployment_timeout: Positive = 600_000
     max_batch_size: Annotated[int, Meta(gt=0, le=256)] = 10
     max_batch_timeout: Annotated[float, Meta(gt=0, le=300)] = 30.0

@@ -3,6 +3,7 @@
 import asyncio
 import random
 import time
+from typing import Any
 
 import msgspec
 
@@ -49,10 +50,22 @@ class Settlement:
 
     async def hand_back(self, attempt: Attempt) -> None:
         """Publish the command again, so that shutting down costs no delivery."""
+        await self._reissue(attempt, attempts=attempt.attempts)
+
+    async def take_up(self, attempt: Attempt, interruptions: int) -> None:
+        """Publish the command of an interrupted attempt again, so that being killed costs no retry."""
+        await self._reissue(attempt, attempts=attempt.attempts_before, interruptions=interruptions)
+
+    async def refuse(self, attempt: Attempt, decided: str) -> None:
+        """Say that a result came too late and changed nothing; `decided` is what had been decided."""
+        await self._bus.record(attempt.refused(decided), attempt.traceparent, attempt.copy)
+        log.warning("late result refused", decided=decided)
+
+    async def _reissue(self, attempt: Attempt, **changes: Any) -> None:
         command = attempt.command
-        again = msgspec.structs.replace(command, issue=command.issue + 1, attempts=attempt.attempts)
+        again = msgspec.structs.replace(command, issue=command.issue + 1, **changes)
         await self._bus.send(again, attempt.traceparent)
-        log.info("handed back", deployment=command.deployment_id, step=command.step, issue=again.issue)
+        log.info("published again", deployment=command.deployment_id, step=command.step, issue=again.issue)
 
     async def _advance(self, attempt: Attempt, work: Work, detail: str) -> None:
         after = following(self._step.name)
@@ -60,7 +73,7 @@ class Settlement:
             await self._bus.record(attempt.succeeded(detail, None), attempt.traceparent)
         else:
             command = msgspec.structs.replace(
-                attempt.command, step=after.name, issue=0, work=work, attempts=attempt.attempts
+                attempt.command, step=after.name, issue=0, interruptions=0, work=work, attempts=attempt.attempts
             )
             await asyncio.gather(
                 self._bus.send(command, attempt.traceparent),
@@ -83,7 +96,7 @@ class Settlement:
             await self._bus.record(attempt.succeeded(detail, None), attempt.traceparent)
             log.info("deployment completed", url=work.url)
         else:
-            await self._say_refused(attempt, str(decision.outcome))
+            await self.refuse(attempt, str(decision.outcome))
 
     async def _reject(self, attempt: Attempt, failure: Failure) -> None:
         await self._bus.record(attempt.failed(failure, None), attempt.traceparent, attempt.copy)
@@ -93,19 +106,15 @@ class Settlement:
         if decision.decided:
             log.info("deployment failed", code=failure.code, message=failure.message)
         else:
-            await self._say_refused(attempt, str(decision.outcome))
+            await self.refuse(attempt, str(decision.outcome))
 
     async def _go_back(self, attempt: Attempt, step: str, failure: Failure) -> None:
         command = attempt.command
         resumed = msgspec.structs.replace(
-            command, step=step, epoch=command.epoch + 1, issue=0, attempts=attempt.attempts
+            command, step=step, epoch=command.epoch + 1, issue=0, interruptions=0, attempts=attempt.attempts
         )
         await asyncio.gather(
             self._bus.send(resumed, attempt.traceparent),
             self._bus.record(attempt.went_back(failure, resumed), attempt.traceparent),
         )
         log.warning("went back", to=step, epoch=resumed.epoch, code=failure.code)
-
-    async def _say_refused(self, attempt: Attempt, decided: str) -> None:
-        await self._bus.record(attempt.refused(decided), attempt.traceparent, attempt.copy)
-        log.warning("late result refused", decided=decided)

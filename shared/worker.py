@@ -21,18 +21,20 @@ from shared.adapters.jetstream.consumer import BROKER_AWAY, Consumer
 from shared.adapters.postgres.database import CONNECTION_LOST, DATABASE_AWAY
 from shared.adapters.postgres.deployments import Deployments
 from shared.attempt import Attempt
-from shared.conclusion import conclude
+from shared.burial import INVALID_MESSAGE, SYSTEM_ERROR, Remains, bury
 from shared.contracts import subjects
 from shared.contracts.errors import Failure, ZepidError
 from shared.contracts.events import Ended, Succeeded
-from shared.contracts.messages import Command, DeadLetter
+from shared.contracts.messages import Command
 from shared.contracts.outcomes import Done, Outcome, Reject, Retry
+from shared.lease import Lease
 from shared.outage import insist
-from shared.pipeline import HEARTBEAT_SECONDS, Step
+from shared.past import Interrupted, look_back
+from shared.pipeline import HEARTBEAT_SECONDS, MAX_INTERRUPTIONS, Step
 from shared.ports import Fence, Ports
 from shared.settlement import Settlement
 from shared.step_log import JournalLog
-from shared.telemetry import TRACEPARENT, log, mark_failed, message_attributes, span, trace_id_in
+from shared.telemetry import TRACEPARENT, log, mark_failed, message_attributes, span
 
 STARTED_AFTER_SECONDS = 0.02
 """A step that is done sooner writes no `started` event: `succeeded` carries its start."""
@@ -53,7 +55,7 @@ class Worker:
         self._deployments = deployments
         self._settlement = Settlement(step, bus, deployments)
         self._max_deliver = 1 + ports.settings.max_retries
-        self._running: dict[asyncio.Task[None], Msg] = {}
+        self._running: dict[asyncio.Task[None], Lease] = {}
         self._stoppable: dict[str, asyncio.Task[None]] = {}
         self._saying: set[asyncio.Task[None]] = set()
         self._handing_back = False
@@ -83,8 +85,9 @@ class Worker:
                 self._begin(message)
 
     def _begin(self, message: Msg) -> None:
-        task = asyncio.create_task(self._process(message))
-        self._running[task] = message
+        lease = Lease(message)
+        task = asyncio.create_task(self.process(message, lease))
+        self._running[task] = lease
         task.add_done_callback(self._forget)
 
     def _forget(self, task: asyncio.Task[None]) -> None:
@@ -95,9 +98,11 @@ class Worker:
     async def _keep_alive(self) -> None:
         while True:
             await asyncio.sleep(HEARTBEAT_SECONDS)
-            for message in list(self._running.values()):
+            if not self._bus.client.is_connected:
+                continue
+            for lease in list(self._running.values()):
                 try:
-                    await message.in_progress()
+                    await lease.extend()
                 except BROKER_AWAY as error:
                     log.warning("heartbeat not sent", step=self._step.name, error=repr(error))
 
@@ -117,12 +122,13 @@ class Worker:
             log.info("stopped on request", deployment=deployment_id, step=self._step.name, code=code)
             task.cancel()
 
-    async def _process(self, message: Msg) -> None:
+    async def process(self, message: Msg, lease: Lease) -> None:
         """Handle one delivery from decoding to acknowledgement."""
         try:
             command = decode_command(message.data)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            await self._bury_undecodable(message, str(error))
+            failure = self._failure("QUEUE_PROCESSING_FAILED", f"the command could not be read: {error}")
+            await self._bury(message, INVALID_MESSAGE, failure)
             return
         traceparent = (message.headers or {}).get(TRACEPARENT, "")
         attempt = Attempt(command, message.metadata.num_delivered, traceparent, time.time())
@@ -133,7 +139,7 @@ class Worker:
             with structlog.contextvars.bound_contextvars(
                 deployment=command.deployment_id, step=self._step.name, attempt=attempt.number
             ):
-                await self._work(message, attempt)
+                await self._work(message, lease, attempt)
         except asyncio.CancelledError:
             if self._handing_back:
                 await self._settlement.hand_back(attempt)
@@ -141,28 +147,63 @@ class Worker:
         finally:
             self._stoppable.pop(command.deployment_id, None)
 
-    async def _work(self, message: Msg, attempt: Attempt) -> None:
+    async def _work(self, message: Msg, lease: Lease, attempt: Attempt) -> None:
         """Do what the journal does not show as done; acknowledge when all that follows is stored."""
-        before = await insist(partial(self._bus.ended_or_succeeded, attempt.command))
-        match before:
-            case Ended():
-                log.info("dropped: the deployment has ended", outcome=before.outcome)
+        match await insist(partial(look_back, self._bus, attempt)):
+            case Ended(outcome=outcome):
+                log.info("dropped: the deployment has ended", outcome=outcome)
             case Succeeded(next=following):
                 log.info("dropped: this step had succeeded")
                 if following is not None:
                     await self._bus.send(following, attempt.traceparent)
-            case _:
-                outcome = await self._attempt(attempt)
-                if isinstance(outcome, Retry):
-                    last = attempt.delivery >= self._max_deliver
-                    delay = await insist(partial(self._settlement.postpone, attempt, outcome.failure, last=last))
-                    await message.nak(delay=delay or None)
+            case Interrupted() as interruption:
+                if not await self._take_up(message, attempt, interruption):
                     return
-                await insist(partial(self._settlement.settle, attempt, outcome))
+            case None:
+                if not await self._settle(message, lease, attempt):
+                    return
         await message.ack_sync(timeout=5)
 
-    async def _attempt(self, attempt: Attempt) -> Outcome:
-        """Run the handler once, with a log, a span and a late `started` event."""
+    async def _take_up(self, message: Msg, attempt: Attempt, interruption: Interrupted) -> bool:
+        """Publish an interrupted command again, unless it has killed its worker too often; return whether it was."""
+        interruptions = attempt.command.interruptions + (interruption is Interrupted.WORKING)
+        log.warning("interrupted before", why=interruption.value, interruptions=interruptions)
+        if interruptions >= MAX_INTERRUPTIONS:
+            text = f"the process that worked on the {self._step.name} step died {interruptions} times"
+            await self._bury(message, SYSTEM_ERROR, self._failure("WORKER_LOST", text))
+            return False
+        await insist(partial(self._settlement.take_up, attempt, interruptions))
+        return True
+
+    async def _settle(self, message: Msg, lease: Lease, attempt: Attempt) -> bool:
+        """Make the attempt and publish what follows; return whether the command is done with."""
+        outcome = await self._attempt(attempt)
+        if outcome is None:
+            log.warning("a newer attempt has taken over")
+            return False
+        if lease.lapsed and not await self._still_counts(attempt, outcome):
+            return False
+        if isinstance(outcome, Retry):
+            last = attempt.delivery >= self._max_deliver
+            delay = await insist(partial(self._settlement.postpone, attempt, outcome.failure, last=last))
+            await message.nak(delay=delay or None)
+            return False
+        await insist(partial(self._settlement.settle, attempt, outcome))
+        return True
+
+    async def _still_counts(self, attempt: Attempt, outcome: Outcome) -> bool:
+        """Whether the result of a worker that was stopped for too long counts: a success does that is still wanted."""
+        match await insist(partial(look_back, self._bus, attempt)):
+            case Ended(outcome=decided):
+                await insist(partial(self._settlement.refuse, attempt, decided))
+                return False
+            case Succeeded():
+                await insist(partial(self._settlement.refuse, attempt, "succeeded"))
+                return False
+        return isinstance(outcome, Done)
+
+    async def _attempt(self, attempt: Attempt) -> Outcome | None:
+        """Run the handler once, with a log, a span and a late `started` event; None when it was fenced off."""
         command = attempt.command
         step_log = JournalLog(self._bus, attempt)
         fence = Fence(command.epoch, command.issue, attempt.delivery)
@@ -179,7 +220,7 @@ class Worker:
             name = f"process {self._step.name}"
             with span(name, attempt.traceparent, kind=SpanKind.CONSUMER, attributes=attributes) as current:
                 outcome = await self._guarded(command, ports)
-                if not isinstance(outcome, Done):
+                if outcome is not None and not isinstance(outcome, Done):
                     mark_failed(current, outcome.failure.code, outcome.failure.message)
                     step_log.write("system", f"{outcome.failure.code}: {outcome.failure.message}", level="error")
                 return outcome
@@ -187,12 +228,14 @@ class Worker:
             started.cancel()
             await step_log.close()
 
-    async def _guarded(self, command: Command, ports: Ports) -> Outcome:
+    async def _guarded(self, command: Command, ports: Ports) -> Outcome | None:
         """Turn whatever the handler raises into an outcome; nothing may escape unexplained."""
         try:
             async with asyncio.timeout(self._step.timeout):
                 return await insist(partial(self._handle, command, ports), CONNECTION_LOST)
         except ZepidError as error:
+            if error.is_fenced:
+                return None
             failure = error.failure(self._step.name)
             return Retry(failure) if failure.retryable else Reject(failure)
         except TimeoutError:
@@ -209,27 +252,17 @@ class Worker:
         self._saying.add(task)
         task.add_done_callback(self._saying.discard)
 
-    async def _bury_undecodable(self, message: Msg, reason: str) -> None:
-        """Copy to the dead letters, fail the deployment, then terminate: in this order."""
-        deployment_id = subjects.deployment_in_command(message.subject)
-        letter = DeadLetter(
-            deployment_id=deployment_id,
-            actor=self._step.name,
-            reason="invalid_message",
+    async def _bury(self, message: Msg, reason: str, failure: Failure) -> None:
+        """Give a command up: copied, its deployment failed, then terminated."""
+        remains = Remains(
+            subject=message.subject,
+            sequence=message.metadata.sequence.stream,
+            data=message.data,
+            headers=message.headers or {},
             deliveries=message.metadata.num_delivered,
-            died_at=time.time(),
-            body=message.data.decode(errors="replace"),
-            trace_id=trace_id_in((message.headers or {}).get(TRACEPARENT, "")),
-            errors=(reason,),
         )
-        await self._bus.bury(letter, message.metadata.sequence.stream)
-        failure = self._failure("QUEUE_PROCESSING_FAILED", f"the {self._step.name} command could not be decoded")
-        try:
-            await conclude(self._deployments, self._bus, self._step.name, deployment_id, "failed", failure)
-        except ZepidError as unknown:
-            log.warning("no deployment to fail", deployment=deployment_id, error=unknown.message)
-        await self._bus.client.publish(message.reply, f"+TERM {reason}"[:200].encode())
-        log.error("undecodable command buried", deployment=deployment_id, step=self._step.name, reason=reason)
+        await insist(partial(bury, self._deployments, self._bus, self._step.name, remains, reason, failure))
+        await self._bus.terminate(message, f"{reason}: {failure.message}")
 
     def _failure(self, code: str, message: str) -> Failure:
         return ZepidError(code, message).failure(self._step.name)

@@ -84,6 +84,7 @@ class Pipeline:
             target="local",
             snapshot_id=None,
             traceparent="",
+            max_waiting=100_000,
         )
         assert verdict.verdict == "accepted", verdict
         await self.resources.bus.wake_intake(deployment_id, "")
@@ -120,6 +121,7 @@ def settings_for(nats_url: str, postgres_url: str, data_dir: Path, **overrides: 
             "data_dir": str(data_dir),
             "sandbox_builder_default_provider": "noop",
             "publisher": "noop",
+            "max_concurrent_per_organization": 1_000,
             **overrides,
         },
     )

@@ -1,34 +1,29 @@
-"""Reads the broker's advisories; copies the command, decides the outcome, removes it: in this order."""
+"""Gives up the commands that used up their deliveries: as the broker says so, and as a sweep finds them."""
 
 import asyncio
 import contextlib
-import time
 from datetime import datetime
 
 import msgspec
 import nats.js.errors
 from nats.aio.msg import Msg
-from nats.js.api import RawStreamMsg
-from opentelemetry.trace import SpanKind
 
-from shared.adapters.jetstream.bus import Bus, decode_command, decode_event
+from services.dead_letter.sweep import find_stuck
+from shared.adapters.jetstream.bus import Bus
 from shared.adapters.jetstream.consumer import BROKER_AWAY
 from shared.adapters.postgres.deployments import Deployments
-from shared.conclusion import conclude
-from shared.contracts import subjects
-from shared.contracts.errors import Failure, ZepidError
-from shared.contracts.events import DeadLettered, Failed
-from shared.contracts.messages import Advisory, Command, DeadLetter
-from shared.contracts.subjects import ADVISORY_STREAM, EVENT_STREAM, event
+from shared.burial import Remains, bury
+from shared.contracts.messages import Advisory
+from shared.contracts.subjects import ADVISORY_STREAM
 from shared.outage import AWAY
-from shared.pipeline import BY_NAME
 from shared.resources import Resources
-from shared.service import Service
+from shared.service import Service, sleep_or_stop
 from shared.settings import Settings
-from shared.telemetry import TRACEPARENT, log, mark_failed, message_attributes, span, trace_id_in
+from shared.telemetry import log
 
-_EXHAUSTED = "max_retries_exceeded"
+_ACTOR = "dead-letter"
 _AGAIN_SECONDS = 5.0
+SWEEP_SECONDS = 10.0
 
 
 def create(resources: Resources) -> Service:
@@ -45,27 +40,46 @@ class DeadLetters:
         self._settings = settings
 
     async def run(self, stopping: asyncio.Event) -> None:
-        """Handle advisories until `stopping` is set."""
+        """Handle advisories, and sweep for what none announced, until `stopping` is set."""
+        await asyncio.gather(self._listen(stopping), self._sweep_regularly(stopping))
+
+    async def _listen(self, stopping: asyncio.Event) -> None:
         settings = self._settings
-        async with self._bus.consumer(ADVISORY_STREAM, "dead-letter") as advisories:
+        async with self._bus.consumer(ADVISORY_STREAM, _ACTOR) as advisories:
             while not stopping.is_set():
                 for message in await advisories.poll(settings.max_batch_size, settings.max_batch_timeout, stopping):
                     await self._handle(message)
 
     async def _handle(self, message: Msg) -> None:
-        advisory = msgspec.json.decode(message.data, type=Advisory)
         try:
-            original = await self._original(advisory)
-            if original is not None:
-                await self._bury(advisory, original, decode_command(original.data or b""))
+            remains = await self._remains(msgspec.json.decode(message.data, type=Advisory))
+            if remains is not None:
+                await self._give_up(remains)
             await message.ack_sync(timeout=5)
         except AWAY as error:
             log.warning("dead letter postponed", error=repr(error))
             with contextlib.suppress(*BROKER_AWAY):
                 await message.nak(delay=_AGAIN_SECONDS)
 
-    async def _original(self, advisory: Advisory) -> RawStreamMsg | None:
-        """Return the message that the advisory names, None when it is gone or another one."""
+    async def _sweep_regularly(self, stopping: asyncio.Event) -> None:
+        while not stopping.is_set():
+            await sleep_or_stop(stopping, SWEEP_SECONDS)
+            try:
+                for remains in await find_stuck(self._bus):
+                    await self._give_up(remains)
+            except AWAY as error:
+                log.warning("sweep postponed", error=repr(error))
+
+    async def _give_up(self, remains: Remains) -> None:
+        await bury(self._deployments, self._bus, _ACTOR, remains)
+        with contextlib.suppress(nats.js.errors.NotFoundError):
+            await self._bus.jetstream.delete_msg(self._settings.deployment_queue_name, remains.sequence)
+
+    async def _remains(self, advisory: Advisory) -> Remains | None:
+        """Return the message that the advisory names, None when it is gone or another one.
+
+        What a worker terminated, it has buried before.
+        """
         if not advisory.type.endswith("max_deliver"):
             return None
         try:
@@ -73,45 +87,12 @@ class DeadLetters:
         except nats.js.errors.NotFoundError:
             return None
         stored, raised = original.time, datetime.fromisoformat(advisory.timestamp)
-        return original if stored is not None and stored <= raised else None
-
-    async def _bury(self, advisory: Advisory, original: RawStreamMsg, command: Command) -> None:
-        traceparent = (original.headers or {}).get(TRACEPARENT, "")
-        subject = subjects.command(command.step, command.deployment_id)
-        attributes = message_attributes("dead-letter", subject, command.deployment_id)
-        with span(f"bury {command.step}", traceparent, kind=SpanKind.CONSUMER, attributes=attributes) as current:
-            mark_failed(current, _EXHAUSTED, f"the {command.step} command used up its {advisory.deliveries} deliveries")
-            await self._copy_and_end(advisory, original, command, traceparent)
-
-    async def _copy_and_end(
-        self, advisory: Advisory, original: RawStreamMsg, command: Command, traceparent: str
-    ) -> None:
-        failures = await self._failures(command)
-        letter = DeadLetter(
-            deployment_id=command.deployment_id,
-            actor=command.step,
-            reason=_EXHAUSTED,
+        if stored is None or stored > raised:
+            return None
+        return Remains(
+            subject=original.subject or "",
+            sequence=advisory.stream_seq,
+            data=original.data or b"",
+            headers=original.headers or {},
             deliveries=advisory.deliveries,
-            died_at=time.time(),
-            body=(original.data or b"").decode(errors="replace"),
-            trace_id=trace_id_in(traceparent),
-            errors=tuple(f"{failure.code}: {failure.message}" for failure in failures),
         )
-        await self._bus.bury(letter, advisory.stream_seq)
-        dead = DeadLettered(deployment_id=command.deployment_id, actor=command.step, at=time.time(), reason=_EXHAUSTED)
-        await self._bus.record(dead, traceparent, copy=str(advisory.stream_seq))
-        if not BY_NAME[command.step].cleans_up:
-            failure = failures[-1] if failures else _unexplained(command)
-            await conclude(self._deployments, self._bus, "dead-letter", command.deployment_id, "failed", failure)
-        await self._bus.jetstream.delete_msg(advisory.stream, advisory.stream_seq)
-        log.error("dead letter", deployment=command.deployment_id, step=command.step, deliveries=advisory.deliveries)
-
-    async def _failures(self, command: Command) -> list[Failure]:
-        subject = event(command.deployment_id, command.step, "failed")
-        events = [decode_event(stored.data) for stored in await self._bus.history(EVENT_STREAM, subject)]
-        return [happened.failure for happened in events if isinstance(happened, Failed)]
-
-
-def _unexplained(command: Command) -> Failure:
-    message = f"every attempt of the {command.step} step ended without an answer (its process was killed)"
-    return ZepidError("DEPLOYMENT_STEP_FAILED", message).failure(command.step)

@@ -63,7 +63,11 @@ class Intake:
         """Give out the free slots; what can't be published now the reconciler publishes later."""
         settings = self._settings
         try:
-            admitted = await self._deployments.admit(settings.max_concurrent_deployments, settings.deadline_seconds)
+            admitted = await self._deployments.admit(
+                settings.max_concurrent_deployments,
+                settings.max_concurrent_per_organization,
+                settings.deadline_seconds,
+            )
             await asyncio.gather(*(self._start(row) for row in admitted))
         except (*DATABASE_AWAY, ZepidError) as error:
             log.warning("admission postponed", error=str(error))

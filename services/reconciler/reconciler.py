@@ -1,10 +1,14 @@
-"""One small loop of repairs; each finds its own work in SQL and may safely run anywhere, often."""
+"""One small loop of repairs; each finds its own work and may safely run anywhere, often."""
 
 import asyncio
 
 import asyncpg
 
 from services.reconciler.deadlines import end_overdue
+from services.reconciler.ended import finish_ended
+from services.reconciler.orphans import remove_orphans
+from services.reconciler.streams import restore_streams
+from services.reconciler.unshown import show_over
 from services.reconciler.vanished import reissue_vanished
 from shared.outage import AWAY
 from shared.resources import Resources
@@ -12,7 +16,7 @@ from shared.service import Service, sleep_or_stop
 from shared.telemetry import log
 
 TICK_SECONDS = 10.0
-REPAIRS = (end_overdue, reissue_vanished)
+REPAIRS = (restore_streams, end_overdue, finish_ended, reissue_vanished, show_over, remove_orphans)
 
 
 def create(resources: Resources) -> Service:
@@ -31,10 +35,10 @@ class Reconciler:
         while not stopping.is_set():
             for repair in REPAIRS:
                 try:
-                    repaired = await repair(self._resources.deployments, self._resources.bus)
+                    repaired = await repair(self._resources)
+                    if repaired:
+                        log.warning("repaired", repair=repair.__name__, what=repaired)
+                        await self._resources.deployments.count_repairs(repair.__name__, len(repaired))
                 except (*AWAY, asyncpg.PostgresError) as error:
                     log.warning("repair postponed", repair=repair.__name__, error=repr(error))
-                else:
-                    if repaired:
-                        log.info("repaired", repair=repair.__name__, deployments=repaired)
             await sleep_or_stop(stopping, TICK_SECONDS)

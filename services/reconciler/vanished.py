@@ -5,47 +5,38 @@ import time
 import msgspec
 
 from shared.adapters.jetstream.bus import Bus, Stored, decode_event
-from shared.adapters.postgres.deployments import Deployments, UnfinishedRow
-from shared.commands import cleanup_command, first_command
-from shared.conclusion import announce
+from shared.adapters.postgres.deployments import UnfinishedRow
+from shared.commands import first_command
 from shared.contracts.events import Admitted, Reissued, Succeeded, WentBack
 from shared.contracts.messages import Command
 from shared.contracts.subjects import EVENT_STREAM, events_of
-from shared.pipeline import CLEANUP, ORDER
+from shared.pipeline import ORDER
+from shared.resources import Resources
 
 QUIET_SECONDS = 15.0
 """Younger deployments are left alone: their command may be on its way."""
 
 
-async def reissue_vanished(deployments: Deployments, bus: Bus) -> list[str]:
-    """Find deployments in the pipeline without any message and publish what comes next; return their ids."""
+async def reissue_vanished(resources: Resources) -> list[str]:
+    """Find running deployments without any message and publish what comes next; return their ids."""
+    bus = resources.bus
     reissued = []
-    for row in await deployments.unfinished():
-        if row.quiet_seconds < QUIET_SECONDS or await bus.has_commands(row.id):
+    for row in await resources.deployments.unfinished():
+        if row.outcome is not None or row.quiet_seconds < QUIET_SECONDS or await bus.commands(row.id):
             continue
-        journal = await bus.history(EVENT_STREAM, events_of(row.id))
-        await _reissue(bus, row, journal)
+        known = newest_command(await bus.history(EVENT_STREAM, events_of(row.id)))
+        if known is None:
+            await _start(bus, row)
+        else:
+            await reissue(bus, known, row.traceparent)
         reissued.append(row.id)
     return reissued
 
 
-async def _reissue(bus: Bus, row: UnfinishedRow, journal: list[Stored]) -> None:
-    """Say in the journal what is done, then publish the command."""
-    known = _newest_command(row, journal)
-    if known is None:
-        command = first_command(row)
-        admitted = Admitted(deployment_id=row.id, actor="intake", at=time.time(), next=command)
-        await bus.record(admitted, row.traceparent)
-    else:
-        command = msgspec.structs.replace(known, issue=known.issue + 1)
-        if row.outcome is not None:
-            await announce(bus, "reconciler", row)
-        await bus.record(_reissued(command), row.traceparent, copy=f"{command.step}.{command.issue}")
-    await bus.send(command, row.traceparent)
-
-
-def _reissued(command: Command) -> Reissued:
-    return Reissued(
+async def reissue(bus: Bus, known: Command, traceparent: str) -> None:
+    """Say in the journal that a command is published again, then publish it."""
+    command = msgspec.structs.replace(known, issue=known.issue + 1)
+    event = Reissued(
         deployment_id=command.deployment_id,
         actor="reconciler",
         at=time.time(),
@@ -53,9 +44,11 @@ def _reissued(command: Command) -> Reissued:
         issue=command.issue,
         next=command,
     )
+    await bus.record(event, traceparent, copy=f"{command.step}.{command.issue}")
+    await bus.send(command, traceparent)
 
 
-def _newest_command(row: UnfinishedRow, journal: list[Stored]) -> Command | None:
+def newest_command(journal: list[Stored]) -> Command | None:
     """Return the command that the journal says comes next, with the highest issue it was given."""
     found: Command | None = None
     for stored in journal:
@@ -64,10 +57,15 @@ def _newest_command(row: UnfinishedRow, journal: list[Stored]) -> Command | None
                 found = max(found, command, key=_age) if found else command
             case Succeeded(next=Command() as command):
                 found = max(found, command, key=_age) if found else command
-    if row.outcome is not None and (found is None or found.step != CLEANUP.name):
-        return cleanup_command(row)
     return found
 
 
-def _age(command: Command) -> tuple[bool, int, int, int]:
-    return command.step == CLEANUP.name, command.epoch, ORDER[command.step], command.issue
+async def _start(bus: Bus, row: UnfinishedRow) -> None:
+    command = first_command(row)
+    admitted = Admitted(deployment_id=row.id, actor="intake", at=time.time(), next=command)
+    await bus.record(admitted, row.traceparent)
+    await bus.send(command, row.traceparent)
+
+
+def _age(command: Command) -> tuple[int, int, int]:
+    return command.epoch, ORDER[command.step], command.issue

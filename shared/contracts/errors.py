@@ -48,6 +48,7 @@ _TABLE: tuple[Code, ...] = (
     Code("PROJECT_NOT_FOUND", 404, _USER, False, "Check the project id and the organisation of the token."),
     Code("PROJECT_INACTIVE", 400, _USER, False, "Activate the project before deploying it."),
     Code("DEPLOYMENT_IN_PROGRESS", 409, _USER, True, "Wait for the running deployment, or cancel it."),
+    Code("QUEUE_FULL", 429, _QUOTA, True, "Wait until deployments of the organisation have started, as long as Retry-After says."),
     Code("DEPLOYMENT_QUOTA_EXCEEDED", 429, _QUOTA, False, "Wait for the next period or choose a larger plan."),
     Code("DEPLOYMENT_VALIDATION_FAILED", 400, _USER, False, "Correct what the message names and deploy again."),
     Code("SOURCE_MISSING", 400, _USER, False, "Upload the project's source first: `zepid deploy DIR` does it."),
@@ -56,6 +57,7 @@ _TABLE: tuple[Code, ...] = (
     Code("CANCELLED", 409, _USER, False, "The deployment was cancelled on request; deploy again when ready."),
     Code("DEPLOYMENT_TIMEOUT", 408, _PLATFORM, True, "The deployment took longer than its deadline; look at the slowest step's log."),
     Code("DEPLOYMENT_STEP_FAILED", 500, _PLATFORM, True, "The step failed again and again; its errors are in the dead letter."),
+    Code("WORKER_LOST", 500, _PLATFORM, True, "The process that worked on the step died each time; the build may use more memory than the host has."),
     Code("STEP_TIMEOUT", 408, _PLATFORM, True, "The step took longer than its limit; its log ends where it hung."),
     Code("OUTCOME_ALREADY_DECIDED", 409, _PLATFORM, False, "The deployment had already ended; nothing was changed."),
     Code("QUEUE_SEND_FAILED", 503, _TRANSIENT, True, "The broker is away; the work goes on when it returns."),
@@ -147,6 +149,11 @@ class ZepidError(Exception):
         self.line = line
         self.details = details
         self.retry_after = retry_after
+
+    @property
+    def is_fenced(self) -> bool:
+        """Whether a newer attempt has taken over: this one has no say any more."""
+        return self.code.name == "SANDBOX_FENCED"
 
     def failure(self, step: str) -> Failure:
         """Return this error as the failure of a step."""

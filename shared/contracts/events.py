@@ -88,15 +88,36 @@ class Reissued(EventBase, frozen=True, kw_only=True, tag="reissued"):
     next: Command
 
 
+class LetterClosed(EventBase, frozen=True, kw_only=True, tag="letter-closed"):
+    """An operator dealt with a dead letter of the deployment: redriven as `redriven_as`, or discarded.
+
+    Attributes:
+        sequence: of the letter in the dead letter stream.
+        by: who did it.
+        reason: why, in the operator's words.
+        redriven_as: the new deployment, "" when the letter was discarded or its cleanup queued again.
+    """
+
+    sequence: int
+    by: str
+    reason: str = ""
+    redriven_as: str = ""
+
+
 class DeadLettered(EventBase, frozen=True, kw_only=True, tag="dead-lettered"):
     """The actor's command was given up and copied to the dead letters."""
 
     reason: str
 
 
-Event = Admitted | Started | Succeeded | Failed | WentBack | Ended | Refused | Reissued | DeadLettered
+Event = Admitted | Started | Succeeded | Failed | WentBack | Ended | Refused | Reissued | DeadLettered | LetterClosed
 
 
 def kind_of(event: Event) -> str:
     """Return the last token of the event's subject."""
-    return str(event.__struct_config__.tag)
+    return kind_named(type(event))
+
+
+def kind_named(kind: type[Event]) -> str:
+    """Return the last token of the subject of events of a kind."""
+    return str(kind.__struct_config__.tag)

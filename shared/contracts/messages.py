@@ -66,6 +66,7 @@ class Command(Message, frozen=True):
         epoch: how often the pipeline went back to an earlier step.
         issue: how often this command was published again after its first publication.
         attempts: attempts made before this publication, by step.
+        interruptions: how often a worker died while it worked on this step.
         deadline: when the deployment must have ended, seconds since 1970.
         work: what earlier steps established.
         v: schema version.
@@ -80,6 +81,7 @@ class Command(Message, frozen=True):
     epoch: int = 0
     issue: int = 0
     attempts: dict[str, int] = {}
+    interruptions: int = 0
     v: int = SCHEMA_VERSION
 
     @property

@@ -79,6 +79,11 @@ def terminated_advisories(queue_stream: str) -> str:
     return f"$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED.{queue_stream}.*"
 
 
+def actor_in_command(subject: str) -> str:
+    """Return the actor in a command's subject."""
+    return subject.split(".")[2]
+
+
 def deployment_in_command(subject: str) -> str:
     """Return the deployment id in a command's subject."""
     return subject.split(".")[3]

@@ -76,9 +76,10 @@ class Live:
             target="local",
             snapshot_id=None,
             traceparent="",
+            max_waiting=100,
         )
         assert verdict.verdict == "accepted"
-        await self.deployments.admit(5, 600)
+        await self.deployments.admit(5, 5, 600)
         return Command(
             deployment_id=deployment_id,
             project_id="shop",

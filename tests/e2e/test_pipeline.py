@@ -104,7 +104,7 @@ async def test_used_up_deliveries_become_a_dead_letter_and_fail_the_deployment(
         assert progress.step("sync").attempts == 2
         letters = await running.resources.bus.history("deployment-dlq", f"deployment.dlq.sync.{deployment_id}")
         assert len(letters) == 1
-        assert not await running.resources.bus.has_commands(deployment_id)
+        assert not await running.resources.bus.commands(deployment_id)
 
 
 async def test_an_exception_of_a_handler_is_retried_and_never_escapes(running: Pipeline) -> None:
@@ -159,7 +159,7 @@ async def test_a_command_delivered_again_after_success_repeats_no_work(running: 
     )
 
     async def taken() -> bool:
-        return not await running.resources.bus.has_commands(deployment_id)
+        return not await running.resources.bus.commands(deployment_id)
 
     await until(taken)
     assert worked == [deployment_id]
@@ -190,7 +190,7 @@ async def test_an_undecodable_command_is_buried_and_fails_its_deployment(running
     deployment_id = await running.request()
 
     async def waits() -> bool:
-        return bool(await running.resources.bus.has_commands(deployment_id) and await running.progress(deployment_id))
+        return bool(await running.resources.bus.commands(deployment_id) and await running.progress(deployment_id))
 
     await until(waits)
     await running.resources.bus.jetstream.publish(command("sync", deployment_id), b"\xff not json")

@@ -110,6 +110,7 @@ async def _accept(
         target=order.target,
         snapshot_id=order.source.id if order.source else None,
         traceparent=traceparent,
+        max_waiting=ports.settings.max_waiting_per_organization,
     )
     if verdict.verdict != "accepted":
         return _refusal(verdict)

@@ -13,8 +13,8 @@ from nats.js import JetStreamContext
 from shared.adapters.jetstream.consumer import BROKER_AWAY, Consumer
 from shared.contracts import subjects
 from shared.contracts.errors import ZepidError
-from shared.contracts.events import Ended, Event, Succeeded, kind_of
-from shared.contracts.messages import Command, DeadLetter, LogChunk, Wake
+from shared.contracts.events import Ended, Event, kind_named, kind_of
+from shared.contracts.messages import SCHEMA_VERSION, Command, DeadLetter, LogChunk, Wake
 from shared.pipeline import ACTORS, CLEANUP
 from shared.settings import Settings
 from shared.telemetry import TRACEPARENT, log
@@ -24,8 +24,18 @@ _READ_BATCH = 1000
 _CLEAN_ENDS = ("204", "404")
 encode = msgspec.json.Encoder().encode
 decode_event = msgspec.json.Decoder(Event).decode
-decode_command = msgspec.json.Decoder(Command).decode
 decode_chunk = msgspec.json.Decoder(LogChunk).decode
+
+
+_commands = msgspec.json.Decoder(Command)
+
+
+def decode_command(data: bytes) -> Command:
+    """Return the command in a message; raises msgspec.DecodeError for what this version cannot read."""
+    command = _commands.decode(data)
+    if command.v > SCHEMA_VERSION:
+        raise msgspec.ValidationError(f"schema version {command.v}; this service reads up to {SCHEMA_VERSION}")
+    return command
 
 
 class Stored(msgspec.Struct, frozen=True):
@@ -112,35 +122,31 @@ class Bus:
         message_id = f"{event.deployment_id}.{event.actor}.{kind}.{event.epoch}.{copy}"
         await self._publish(subject, encode(event), message_id, traceparent)
 
-    async def ended_or_succeeded(self, command: Command) -> Ended | Succeeded | None:
-        """Ask the journal whether the deployment has ended, or this step succeeded in this epoch.
+    async def latest(self, command: Command, *kinds: type[Event]) -> list[Event]:
+        """Return the last event of each of these kinds: of the step ordered, or (Ended) of the deployment.
 
-        One request answers the usual case: neither event is there. The stream is asked for the last
-        event of each subject; only when there is one is it looked at. What cleans up does so after
-        the end, so there only its own success counts.
+        One request answers the usual case, that there is none.
         """
-        filters = [subjects.event(command.deployment_id, command.step, "succeeded")]
-        if command.step != CLEANUP.name:
-            filters.append(subjects.ended(command.deployment_id))
-        found = [decode_event(message.data) for message in await self._last_of(filters)]
-        for event in found:
-            if isinstance(event, Ended):
-                return event
-        for event in found:
-            if isinstance(event, Succeeded) and event.epoch == command.epoch:
-                return event
-        return None
+        filters = [
+            subjects.ended(command.deployment_id)
+            if kind is Ended
+            else subjects.event(command.deployment_id, command.step, kind_named(kind))
+            for kind in kinds
+        ]
+        return [decode_event(message.data) for message in await self._last_of(filters)]
 
-    async def has_commands(self, deployment_id: str) -> bool:
-        """Whether any command of a deployment is queued or being worked on."""
-        filters = [subjects.commands_of(deployment_id)]
-        queue = self.settings.deployment_queue_name
-        return await self._request_direct(queue, {"multi_last": filters}) is not None
+    async def commands(self, deployment_id: str) -> list[Stored]:
+        """Return the commands of a deployment that are queued or being worked on."""
+        return await self._last_of([subjects.commands_of(deployment_id)], self.settings.deployment_queue_name)
 
     async def append_log(self, chunk: LogChunk, copy: str) -> None:
         """Store a chunk of a step's log, once for each `copy` (epoch, issue and delivery of the command)."""
         message_id = f"{chunk.deployment_id}.{chunk.step}.{copy}.{chunk.number}"
         await self._publish(subjects.log(chunk.deployment_id, chunk.step), encode(chunk), message_id, "")
+
+    async def terminate(self, message: Msg, reason: str) -> None:
+        """Take a command out of the queue for good; whatever is to be kept of it has been copied."""
+        await self.client.publish(message.reply, f"+TERM {reason}"[:200].encode())
 
     async def bury(self, letter: DeadLetter, original: int) -> None:
         """Store a dead letter, once for each original message."""
@@ -164,11 +170,17 @@ class Bus:
                 return found
             after = batch[-1].sequence
 
-    async def _last_of(self, filters: list[str]) -> list[Stored]:
+    async def count(self, stream: str, subject: str) -> int:
+        """Return how many messages a stream holds for a subject filter."""
+        info = await self.jetstream.stream_info(stream, subjects_filter=subject)
+        return sum((info.state.subjects or {}).values())
+
+    async def _last_of(self, filters: list[str], stream: str = subjects.EVENT_STREAM) -> list[Stored]:
+        """Return the last message of each subject; asked twice only when there is one."""
         request = {"multi_last": filters}
-        if await self._request_direct(subjects.EVENT_STREAM, request) is None:
+        if await self._request_direct(stream, request) is None:
             return []
-        found, _ = await self._direct_get(subjects.EVENT_STREAM, request)
+        found, _ = await self._direct_get(stream, request)
         return found
 
     async def _request_direct(self, stream: str, request: object) -> Msg | None:

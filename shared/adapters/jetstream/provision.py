@@ -135,6 +135,18 @@ async def provision(client: Client, settings: Settings) -> None:
         await _ensure_consumer(jetstream, stream_name, consumer)
 
 
+async def missing(client: Client, settings: Settings) -> list[str]:
+    """Return the names of streams, and of consumers as `stream/consumer`, that the server does not have."""
+    jetstream = client.jetstream(timeout=10)
+    found = {str(info.config.name) for info in await jetstream.streams_info()}
+    names = [str(stream.name) for stream in streams(settings) if stream.name not in found]
+    readers = [(stream, str(consumer.durable_name)) for stream, consumer in consumers(settings) if stream in found]
+    for stream in dict.fromkeys(stream for stream, _ in readers):
+        there = {info.name for info in await jetstream.consumers_info(stream)}
+        names += [f"{stream}/{name}" for of, name in readers if of == stream and name not in there]
+    return names
+
+
 def _check_version(client: Client) -> None:
     server = client.connected_server_version
     if (server.major, server.minor, server.patch) < _OLDEST_SERVER:

@@ -15,14 +15,16 @@ class Verdict(msgspec.Struct, frozen=True):
     """The gateway's answer to a request: `accepted`, or why not.
 
     Attributes:
-        verdict: accepted, not_found, inactive, snapshot_not_found or in_progress.
+        verdict: accepted, not_found, inactive, snapshot_not_found, in_progress, queue_full or quota_exceeded.
         active_id: with in_progress, the deployment that holds the claim.
         active_state: with in_progress, `preparing` or `deploying`.
+        superseded_id: with accepted, the deployment that was cancelled for this one, to be called off.
     """
 
     verdict: str
     active_id: str | None
     active_state: str | None
+    superseded_id: str | None
 
 
 class AdmittedRow(msgspec.Struct, frozen=True):
@@ -61,9 +63,10 @@ class Decision(EndedRow, frozen=True):
 
 
 class OverdueRow(msgspec.Struct, frozen=True):
-    """A deployment whose deadline has passed without an outcome, and the step it was in."""
+    """A deployment without an outcome that ran, or waited (not `admitted`), for too long; `stage` is its step."""
 
     id: str
+    admitted: bool
     stage: str
 
 
@@ -91,8 +94,16 @@ class Deployments:
         target: str,
         snapshot_id: str | None,
         traceparent: str,
+        max_waiting: int,
+        retry_of: str | None = None,
+        superseding: Failure | None = None,
     ) -> Verdict:
-        """Record a deployment and take its project's claim, or say why not."""
+        """Record a deployment and take its project's claim, or say why not; the same `id` twice changes nothing.
+
+        `max_waiting` deployments of one organisation may wait. With `retry_of` that one's frozen snapshot is
+        deployed again, with its own priority and target. `superseding` is the failure with which the project's
+        present deployment is cancelled instead of refusing.
+        """
         row = await self._sql.accept(
             self._pool,
             id=id,
@@ -103,12 +114,26 @@ class Deployments:
             target=target,
             snapshot_id=snapshot_id,
             traceparent=traceparent,
+            retry_of=retry_of,
+            superseding=superseding,
+            max_waiting=max_waiting,
         )
         return msgspec.convert(dict(row), Verdict)
 
-    async def admit(self, max_running: int, deadline_seconds: float) -> list[AdmittedRow]:
-        """Give free slots to waiting deployments and stamp their deadlines."""
-        rows = self._sql.admit(self._pool, max_running=max_running, deadline_seconds=deadline_seconds)
+    async def admit(self, max_running: int, max_running_of_one: int, deadline_seconds: float) -> list[AdmittedRow]:
+        """Give free slots to waiting deployments, fairly between organisations, and stamp their deadlines.
+
+        Args:
+            max_running: slots over all organisations.
+            max_running_of_one: slots one organisation may hold.
+            deadline_seconds: how long an admitted deployment may take.
+        """
+        rows = self._sql.admit(
+            self._pool,
+            max_running=max_running,
+            max_running_of_one=max_running_of_one,
+            deadline_seconds=deadline_seconds,
+        )
         return msgspec.convert([dict(row) async for row in rows], list[AdmittedRow])
 
     async def end(
@@ -150,13 +175,27 @@ class Deployments:
         """Flip the site's pointer unless the deployment has ended or lost its claim."""
         return bool(await self._sql.point_site(self._pool, id=deployment_id, release_id=release))
 
-    async def overdue(self) -> list[OverdueRow]:
-        """Return deployments past their deadline without an outcome."""
-        return msgspec.convert([dict(row) async for row in self._sql.overdue(self._pool)], list[OverdueRow])
+    async def overdue(self, max_waiting_seconds: float) -> list[OverdueRow]:
+        """Return deployments without an outcome past their deadline, or that waited for longer than allowed."""
+        rows = self._sql.overdue(self._pool, max_waiting_seconds=max_waiting_seconds)
+        return msgspec.convert([dict(row) async for row in rows], list[OverdueRow])
 
     async def unfinished(self) -> list[UnfinishedRow]:
         """Return every deployment in the pipeline."""
         return msgspec.convert([dict(row) async for row in self._sql.unfinished(self._pool)], list[UnfinishedRow])
+
+    async def unshown(self, quiet_seconds: float) -> list[UnfinishedRow]:
+        """Return deployments that were freed at least `quiet_seconds` ago and are not projected as finished."""
+        rows = self._sql.unshown(self._pool, quiet_seconds=quiet_seconds)
+        return msgspec.convert([dict(row) async for row in rows], list[UnfinishedRow])
+
+    async def freed_among(self, deployment_ids: list[str]) -> list[str]:
+        """Return those of the given deployments that are over, or were never recorded."""
+        return [row["id"] async for row in self._sql.freed_among(self._pool, ids=deployment_ids)]
+
+    async def count_repairs(self, name: str, count: int) -> None:
+        """Add to how often a repair had something to mend."""
+        await self._sql.count_repairs(self._pool, name=name, count=count)
 
     async def status(self, deployment_id: str) -> dict[str, Any] | None:
         """Return the deployment with its projection, columns as in `sql/deployments.sql`, or None."""

@@ -68,7 +68,7 @@ async def _upgrade(url: str) -> None:
 
 
 async def _replace_functions(connection: asyncpg.Connection) -> None:
-    statements = (_HERE / "functions.sql").read_text()
+    statements = "\n".join(path.read_text() for path in sorted((_HERE / "functions").glob("*.sql")))
     digest = hashlib.sha256(statements.encode()).hexdigest()
     current = await connection.fetchval(
         "select obj_description(oid, 'pg_proc') from pg_proc where proname = 'accept_deployment'"
@@ -76,6 +76,5 @@ async def _replace_functions(connection: asyncpg.Connection) -> None:
     if current == digest:
         return
     async with connection.transaction():
-        await connection.execute("drop function if exists accept_deployment, end_deployment")
         await connection.execute(statements)
         await connection.execute(f"comment on function accept_deployment is '{digest}'")

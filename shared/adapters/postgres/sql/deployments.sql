@@ -1,10 +1,11 @@
 -- name: accept^
-select verdict, active_id, active_state
-from accept_deployment(:id, :project_id, :organization_id, :user_id, :priority, :target, :snapshot_id, :traceparent);
+select verdict, active_id, active_state, superseded_id
+from accept_deployment(:id, :project_id, :organization_id, :user_id, :priority, :target, :snapshot_id, :traceparent,
+  :retry_of, :superseding, :max_waiting);
 
 -- name: admit
 select id, project_id, organization_id, source, target, traceparent, extract(epoch from deadline)::float8 as deadline
-from admit_deployments(:max_running, :deadline_seconds);
+from admit_deployments(:max_running, :max_running_of_one, :deadline_seconds);
 
 -- name: point_site$
 select point_site(:id, :release_id);
@@ -37,10 +38,12 @@ with inserted as (
 select coalesce((select id from inserted), (select id from release where deployment_id = :id));
 
 -- name: overdue
--- Past the deadline and not decided.
-select d.id, coalesce(p.stage, 'validate') as stage
+-- Past the deadline, or waiting for too long, and not decided.
+select d.id, d.admitted_at is not null as admitted, coalesce(p.stage, 'validate') as stage
 from deployment d left join deployment_progress p on p.deployment_id = d.id
-where d.admitted_at is not null and d.freed_at is null and d.outcome is null and d.deadline < now();
+where d.outcome is null and (
+  (d.admitted_at is not null and d.freed_at is null and d.deadline < now())
+  or (d.admitted_at is null and d.accepted_at < now() - make_interval(secs => :max_waiting_seconds)));
 
 -- name: unfinished
 -- In the pipeline, not yet free.
@@ -51,8 +54,27 @@ select d.id, d.project_id, d.organization_id, d.source, d.target, d.traceparent,
 from deployment d
 where d.admitted_at is not null and d.freed_at is null;
 
+-- name: unshown
+-- Over since a while in the table, but not in the projection that people see.
+select d.id, d.project_id, d.organization_id, d.source, d.target, d.traceparent, d.outcome, d.failure,
+  coalesce(d.url, '') as url, coalesce(d.release_id, '') as release,
+  d.admitted_at is not null as admitted, extract(epoch from d.deadline)::float8 as deadline,
+  extract(epoch from now() - d.freed_at)::float8 as quiet_seconds
+from deployment d left join deployment_progress p on p.deployment_id = d.id
+where d.freed_at is not null and not coalesce(p.finished, false)
+  and d.freed_at > now() - interval '1 day' and d.freed_at < now() - make_interval(secs => :quiet_seconds);
+
+-- name: freed_among
+-- Which of these are over or were never recorded: nothing of theirs may be left on a host.
+select given.id from unnest(:ids::text[]) as given(id)
+where not exists (select from deployment d where d.id = given.id and d.freed_at is null);
+
+-- name: count_repairs!
+insert into repair (name, repaired, last_at) values (:name, :count, now())
+on conflict (name) do update set repaired = repair.repaired + excluded.repaired, last_at = excluded.last_at;
+
 -- name: status^
-select d.id, d.project_id, d.organization_id, d.accepted_at, d.admitted_at, d.outcome as decided, d.failure as decided_failure,
+select d.id, d.project_id, d.organization_id, d.retry_of, d.accepted_at, d.admitted_at, d.outcome as decided, d.failure as decided_failure,
   d.url as decided_url, d.ended_at,
   p.stage, p.progress, p.finished, p.outcome, p.failure, p.url, p.finished_at,
   case when d.admitted_at is null and d.outcome is null then (

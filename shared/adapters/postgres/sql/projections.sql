@@ -2,6 +2,10 @@
 select stream_created, sequence, rebuild from projection_position where name = :name;
 
 -- name: start!
+-- Another journal numbers its events from 1 again.
+with renumbered as (
+  update deployment_progress set sequence = 0 where not finished
+)
 insert into projection_position (name, stream_created, sequence) values (:name, :stream_created, 0)
 on conflict (name) do update set stream_created = excluded.stream_created, sequence = 0;
 
