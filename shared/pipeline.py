@@ -71,3 +71,12 @@ def backoff_seconds(failed_deliveries: int) -> float:
     """Return the ceiling of the delay before the next try, in seconds: exponential, capped."""
     ceiling: float = BACKOFF_BASE_SECONDS * 2 ** (failed_deliveries - 1)
     return min(BACKOFF_CAP_SECONDS, ceiling)
+
+
+def backoff_scale(retries: int, deadline: float) -> float:
+    """Return by what to multiply the delays so that those of all steps stay under half of `deadline` seconds.
+
+    A step that keeps failing then ends in the dead letters, with its reasons, before the deadline comes.
+    """
+    total = len(STEPS) * sum(backoff_seconds(number) for number in range(1, retries + 1))
+    return min(1.0, deadline / 2 / total) if total else 1.0

@@ -63,9 +63,13 @@ class Objects(Protocol):
 
 @dataclass(frozen=True, slots=True, order=True)
 class Fence:
-    """Orders attempts on one sandbox; a higher one ends a lower one, a lower one is refused."""
+    """Orders attempts on one sandbox; a higher one ends a lower one, a lower one is refused.
+
+    `step` is the position in the pipeline: a later step has begun only because the earlier one is done.
+    """
 
     epoch: int
+    step: int
     issue: int
     delivery: int
 

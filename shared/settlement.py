@@ -14,7 +14,7 @@ from shared.conclusion import conclude
 from shared.contracts.errors import Failure
 from shared.contracts.messages import Work
 from shared.contracts.outcomes import Back, Done, Reject
-from shared.pipeline import MAX_EPOCHS, Step, backoff_seconds, following
+from shared.pipeline import MAX_EPOCHS, Step, backoff_scale, backoff_seconds, following
 from shared.telemetry import log
 
 
@@ -25,6 +25,7 @@ class Settlement:
         self._step = step
         self._bus = bus
         self._deployments = deployments
+        self._backoff_scale = backoff_scale(bus.settings.max_retries, bus.settings.deadline_seconds)
 
     async def settle(self, attempt: Attempt, outcome: Done | Reject | Back) -> None:
         """Publish everything that a final outcome of an attempt leads to."""
@@ -42,7 +43,7 @@ class Settlement:
 
     async def postpone(self, attempt: Attempt, failure: Failure, *, last: bool) -> float:
         """Record a failure that may pass; return the delay before the next try in seconds (full jitter)."""
-        delay = 0.0 if last else random.uniform(0, backoff_seconds(attempt.delivery))
+        delay = 0.0 if last else random.uniform(0, backoff_seconds(attempt.delivery) * self._backoff_scale)
         event = attempt.failed(failure, None if last else delay)
         await self._bus.record(event, attempt.traceparent, attempt.copy)
         log.warning("attempt failed", code=failure.code, message=failure.message, last=last, retry_in=round(delay, 2))

@@ -30,7 +30,7 @@ from shared.contracts.outcomes import Done, Outcome, Reject, Retry
 from shared.lease import Lease
 from shared.outage import insist
 from shared.past import Interrupted, look_back
-from shared.pipeline import HEARTBEAT_SECONDS, MAX_INTERRUPTIONS, Step
+from shared.pipeline import HEARTBEAT_SECONDS, MAX_INTERRUPTIONS, ORDER, Step
 from shared.ports import Fence, Ports
 from shared.settlement import Settlement
 from shared.step_log import JournalLog
@@ -126,6 +126,7 @@ class Worker:
         """Handle one delivery from decoding to acknowledgement."""
         try:
             command = decode_command(message.data)
+            self._check_address(message.subject, command)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             failure = self._failure("QUEUE_PROCESSING_FAILED", f"the command could not be read: {error}")
             await self._bury(message, INVALID_MESSAGE, failure)
@@ -146,6 +147,11 @@ class Worker:
             await message.ack_sync()
         finally:
             self._stoppable.pop(command.deployment_id, None)
+
+    def _check_address(self, subject: str, command: Command) -> None:
+        if subject != subjects.command(command.step, command.deployment_id) or command.step != self._step.name:
+            named = f"step {command.step!r} of {command.deployment_id!r}"
+            raise msgspec.ValidationError(f"the message at {subject} names {named}")
 
     async def _work(self, message: Msg, lease: Lease, attempt: Attempt) -> None:
         """Do what the journal does not show as done; acknowledge when all that follows is stored."""
@@ -180,7 +186,7 @@ class Worker:
         outcome = await self._attempt(attempt)
         if outcome is None:
             log.warning("a newer attempt has taken over")
-            return False
+            return True
         if lease.lapsed and not await self._still_counts(attempt, outcome):
             return False
         if isinstance(outcome, Retry):
@@ -206,7 +212,7 @@ class Worker:
         """Run the handler once, with a log, a span and a late `started` event; None when it was fenced off."""
         command = attempt.command
         step_log = JournalLog(self._bus, attempt)
-        fence = Fence(command.epoch, command.issue, attempt.delivery)
+        fence = Fence(command.epoch, ORDER[command.step], command.issue, attempt.delivery)
         ports = msgspec.structs.replace(self._ports, log=step_log, fence=fence, attempt=attempt.number)
         started = asyncio.get_running_loop().call_later(STARTED_AFTER_SECONDS, self._say_started, attempt)
         subject = subjects.command(self._step.name, command.deployment_id)

@@ -199,7 +199,7 @@ def _output_of(*command: str) -> tuple[str, str]:
 
 
 async def _try_sandbox(folder: Path) -> None:
-    sandboxes, fence = LocalSandboxes(folder), Fence(0, 0, 1)
+    sandboxes, fence = LocalSandboxes(folder), Fence(0, 0, 0, 1)
     await sandboxes.create("doctor", "doctor")
     try:
         exit = await sandboxes.run("doctor", fence, Run("node --version", _TRY_SECONDS), lambda stream, line: None)

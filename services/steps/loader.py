@@ -39,7 +39,7 @@ def open_ports(resources: Resources) -> Ports:
         publishers=publishers(resources.settings),
         log=Unbound(),
         settings=resources.settings,
-        fence=Fence(0, 0, 0),
+        fence=Fence(0, 0, 0, 0),
         attempt=0,
     )
 

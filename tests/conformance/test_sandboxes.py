@@ -21,8 +21,8 @@ from shared.adapters.sandboxes.noop import NoopSandboxes
 from shared.contracts.errors import ZepidError
 from shared.ports import Entry, Exit, Fence, Manifest, OutputFile, Run, Sandboxes
 
-FENCE = Fence(0, 0, 1)
-HIGHER = Fence(0, 0, 2)
+FENCE = Fence(0, 0, 0, 1)
+HIGHER = Fence(0, 0, 0, 2)
 SECONDS = 20.0
 REPOSITORY = Path(__file__).parents[2]
 
@@ -337,7 +337,7 @@ from shared.adapters.sandboxes.local import LocalSandboxes
 from shared.ports import Fence, Run
 data, shell = sys.argv[1:]
 run = Run(shell, 60)
-asyncio.run(LocalSandboxes(Path(data)).run("one", Fence(0, 0, 1), run, lambda stream, line: print(line, flush=True)))
+asyncio.run(LocalSandboxes(Path(data)).run("one", Fence(0, 0, 0, 1), run, lambda stream, line: print(line, flush=True)))
 """
 
 
@@ -376,10 +376,10 @@ async def test_a_higher_fence_ends_what_runs_under_a_lower_one(place: Place, tok
 async def test_a_lower_fence_is_refused_everywhere(place: Place) -> None:
     await place.create({"a": b""})
     sandboxes = place.sandboxes
-    await sandboxes.reset("one", Fence(1, 0, 0))
+    await sandboxes.reset("one", Fence(1, 0, 0, 0))
     attempts = (
-        place.run("true", fence=Fence(0, 9, 9)),
-        place.write({}, fence=Fence(0, 9, 9)),
+        place.run("true", fence=Fence(0, 0, 9, 9)),
+        place.write({}, fence=Fence(0, 0, 9, 9)),
         place.files(fence=FENCE),
         sandboxes.reset("one", FENCE),
         sandboxes.restore_layer("one", FENCE, "key"),
@@ -390,7 +390,7 @@ async def test_a_lower_fence_is_refused_everywhere(place: Place) -> None:
         with pytest.raises(ZepidError) as error:
             await attempt
         assert code_of(error) == "SANDBOX_FENCED"
-    assert list(await place.files(fence=Fence(1, 0, 0))) == ["a"]
+    assert list(await place.files(fence=Fence(1, 0, 0, 0))) == ["a"]
 
 
 async def test_a_missing_sandbox_is_said_to_be_missing(place: Place) -> None:

@@ -58,7 +58,7 @@ class Live:
             publishers=publishers(world.settings),
             log=self.log,
             settings=world.settings,
-            fence=Fence(0, 0, 1),
+            fence=Fence(0, 0, 0, 1),
             attempt=1,
         )
 

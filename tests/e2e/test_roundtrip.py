@@ -24,7 +24,7 @@ from shared.ports import Fence
 from shared.source_rules import is_synced
 from tests.live import Deployed, LiveStack
 
-FENCE = Fence(0, 0, 1)
+FENCE = Fence(0, 0, 0, 1)
 MANY = 5_000
 
 Content = tuple[bytes, bool]

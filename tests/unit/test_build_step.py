@@ -177,7 +177,7 @@ class Bench:
             publishers={},
             log=self.log,
             settings=Settings(),
-            fence=Fence(0, 0, 1),
+            fence=Fence(0, 0, 0, 1),
             attempt=1,
         )
 

@@ -20,6 +20,21 @@ begin
   return v_plan;
 end $$;
 
+-- Cancel a project's present deployment, if there is one; return its id. Rows are locked in the order in which
+-- end_deployment and reserve_quota lock them.
+create or replace function end_present(p_project_id text, p_organization_id text, p_failure jsonb) returns text
+language plpgsql as $$
+declare
+  v_id text;
+  v_decided boolean;
+begin
+  select id into v_id from deployment where project_id = p_project_id and outcome is null for update;
+  if not found then return null; end if;
+  perform from subscription_limit where organization_id = p_organization_id order by id for no key update;
+  select decided into v_decided from end_deployment(v_id, 'cancelled', p_failure, '', '');
+  return case when v_decided then v_id end;
+end $$;
+
 -- verdict: accepted | not_found | inactive | snapshot_not_found | in_progress (active_id, active_state)
 --   | queue_full | quota_exceeded
 -- The same id again is accepted again and changes nothing. With p_retry_of everything but the id is taken from
@@ -72,14 +87,15 @@ begin
         limit p_max_waiting) waiting) >= p_max_waiting then
     verdict := 'queue_full'; return;
   end if;
-  v_plan := reserve_quota(p_organization_id);
-  if v_plan is null then verdict := 'quota_exceeded'; return; end if;
-
-  if p_superseding is not null then
-    select (ended).id into superseded_id
-      from deployment d, end_deployment(d.id, 'cancelled', p_superseding, '', '')
-      where d.project_id = p_project_id and d.outcome is null and decided;
-  end if;
+  begin
+    if p_superseding is not null then
+      superseded_id := end_present(p_project_id, p_organization_id, p_superseding);
+    end if;
+    v_plan := reserve_quota(p_organization_id);
+    if v_plan is null then raise exception 'no quota left' using errcode = 'ZD001'; end if;
+  exception when sqlstate 'ZD001' then
+    verdict := 'quota_exceeded'; superseded_id := null; return;
+  end;
   insert into site (name, project_id, organization_id)
     values (site_name(p_project_id), p_project_id, p_organization_id)
     on conflict (project_id) do nothing;

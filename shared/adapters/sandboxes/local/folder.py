@@ -115,12 +115,12 @@ class SandboxFolder:
         """
         with self._locked() as descriptor:
             text = os.pread(descriptor, 200, 0)
-            seen = Fence(*msgspec.json.decode(text, type=tuple[int, int, int])) if text else None
+            seen = Fence(*msgspec.json.decode(text, type=tuple[int, int, int, int])) if text else None
             if seen and fence < seen:
                 raise ZepidError("SANDBOX_FENCED", f"Sandbox {self.path.name} is owned by a newer attempt.")
             if seen != fence:
                 self._end_running()
-                new = msgspec.json.encode((fence.epoch, fence.issue, fence.delivery))
+                new = msgspec.json.encode((fence.epoch, fence.step, fence.issue, fence.delivery))
                 os.pwrite(descriptor, new, 0)
                 os.truncate(descriptor, len(new))
             yield

@@ -71,7 +71,7 @@ class Installer:
             certificates=places.at("toolchains", "certificates"),
         )
         line = f"npm install --ignore-scripts --no-audit --no-fund --no-save --prefix /project {tool.package}"
-        command = Command(folder, Fence(0, 0, 0), places, box, ["/bin/sh", "-c", line])
+        command = Command(folder, Fence(0, 0, 0, 0), places, box, ["/bin/sh", "-c", line])
         printed: list[str] = []
         result = await run_command(command, _INSTALL_SECONDS, lambda stream, text: printed.append(text))
         if result.code != 0:

@@ -142,7 +142,7 @@ class LocalSandboxes:
                 return
             folder = SandboxFolder(self._host.sandboxes / f".probe-{uuid.uuid4().hex}", self._host.owner)
             await asyncio.to_thread(self._make, folder, Meta("probe"))
-            fence = Fence(0, 0, 0)
+            fence = Fence(0, 0, 0, 0)
             try:
                 command = self._command(folder, fence, "touch probe")
                 result = await run_command(command, _LOOK_SECONDS, lambda stream, line: None)
