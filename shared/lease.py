@@ -11,7 +11,7 @@ class Lease:
     """Starts with the delivery and is extended by heartbeats.
 
     A worker that was stopped, or cut off, for longer than the ack wait finds its lease lapsed: the
-    broker may have given the command to another.
+    broker may have given the command to another. It stays lapsed, whatever is said to the broker afterwards.
     """
 
     def __init__(self, message: Msg) -> None:
@@ -25,6 +25,7 @@ class Lease:
 
     async def extend(self) -> None:
         """Tell the broker that the work goes on."""
-        began = time.monotonic()
+        began, lapsed = time.monotonic(), self.lapsed
         await self._message.in_progress()
-        self._until = began + ACK_WAIT_SECONDS
+        if not lapsed:
+            self._until = began + ACK_WAIT_SECONDS

@@ -176,6 +176,10 @@ class Sandboxes(Protocol):
         """The sandboxes there are on this provider."""
         ...
 
+    async def tidy(self, older_than: float) -> list[str]:
+        """Remove what processes that were killed left half-made, at least `older_than` seconds old; return what."""
+        ...
+
 
 class Publisher(Protocol):
     """A place that serves releases."""

@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ from blake3 import blake3
 from shared.adapters.sandboxes.local import LocalSandboxes
 from shared.adapters.sandboxes.local.layers import KEPT
 from shared.adapters.sandboxes.local.lines import LINE_LIMIT
+from shared.adapters.sandboxes.local.processes import boot_id
 from shared.adapters.sandboxes.local.registry import registry_of
 from shared.adapters.sandboxes.noop import NoopSandboxes
 from shared.contracts.errors import ZepidError
@@ -129,6 +130,10 @@ async def running(place: Place, shell: str, **more: object) -> "asyncio.Task[Exi
     async with asyncio.timeout(SECONDS):
         await place.printed.wait()
     return task
+
+
+def code_of_one(error: BaseException) -> str:
+    return error.code.name if isinstance(error, ZepidError) else repr(error)
 
 
 def code_of(error: pytest.ExceptionInfo[ZepidError]) -> str:
@@ -330,6 +335,70 @@ async def test_destroy_by_another_process_kills_what_runs(place: Place, token: s
     assert code_of(error) == "SANDBOX_CONNECT_FAILED"
 
 
+LAST_WORDS = "trap 'sleep 0.2; echo last words; exit 0' TERM; echo ready; sleep {token} & wait"
+IN_A_SHELL = 'sh -c "{line}"; echo never'
+
+
+async def cancelled(place: Place, task: "asyncio.Task[Exit]", tmp_path: Path) -> None:
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def destroyed(place: Place, task: "asyncio.Task[Exit]", tmp_path: Path) -> None:
+    await LocalSandboxes(tmp_path / "data").destroy(place.name)
+    with pytest.raises(ZepidError) as error:
+        await task
+    assert code_of(error) == "SANDBOX_CONNECT_FAILED"
+
+
+async def run_out_of_time(place: Place, task: "asyncio.Task[Exit]", tmp_path: Path) -> None:
+    assert (await task).timed_out
+
+
+ENDINGS = [cancelled, destroyed, run_out_of_time]
+
+
+@pytest.mark.parametrize("end", ENDINGS)
+async def test_a_command_that_is_ended_may_say_last_words(
+    end: Callable[..., Awaitable[None]], place: Place, token: str, tmp_path: Path
+) -> None:
+    await place.create({})
+    line = IN_A_SHELL.format(line=LAST_WORDS.format(token=token))
+    task = await running(place, line, timeout=2 if end is run_out_of_time else 60)
+    await appeared(token, 1)
+    started = time.monotonic()
+    await end(place, task, tmp_path)
+    assert place.lines == ["ready", "last words"]
+    assert time.monotonic() - started < 5
+    assert processes_with(token) == []
+
+
+@pytest.mark.parametrize("end", ENDINGS)
+async def test_a_command_that_ignores_being_ended_is_killed_soon(
+    end: Callable[..., Awaitable[None]], place: Place, token: str, tmp_path: Path
+) -> None:
+    await place.create({})
+    line = f"trap '' TERM; echo ready; setsid sleep {token} & sleep {token}"
+    task = await running(place, line, timeout=2 if end is run_out_of_time else 60)
+    await appeared(token, 2)
+    started = time.monotonic()
+    await end(place, task, tmp_path)
+    assert time.monotonic() - started < 8
+    assert processes_with(token) == []
+
+
+async def test_ending_twice_at_once_tells_a_command_once(place: Place, token: str, tmp_path: Path) -> None:
+    await place.create({})
+    line = f"trap 'echo told; sleep 0.3; exit 0' TERM; echo ready; sleep {token} & while :; do wait; done"
+    task = await running(place, line)
+    await appeared(token, 1)
+    task.cancel()
+    await asyncio.gather(task, LocalSandboxes(tmp_path / "data").destroy("one"), return_exceptions=True)
+    assert place.lines == ["ready", "told"]
+    assert processes_with(token) == []
+
+
 WORKER = """
 import asyncio, sys
 from pathlib import Path
@@ -357,6 +426,28 @@ async def test_a_killed_worker_leaves_nothing_that_disturbs_the_next(place: Plac
     await place.sandboxes.reset("one", HIGHER)
     assert processes_with(token) == []
     assert list(await place.files(fence=HIGHER)) == ["a"]
+
+
+async def test_destroy_ends_the_processes_of_a_worker_that_is_stopped(place: Place, token: str, tmp_path: Path) -> None:
+    await place.create({})
+    worker = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", WORKER, str(tmp_path / "data"), f"trap '' TERM; echo ready; sleep {token}"),
+        stdout=asyncio.subprocess.PIPE,
+        cwd=REPOSITORY,
+    )
+    assert worker.stdout
+    async with asyncio.timeout(SECONDS):
+        assert await worker.stdout.readline() == b"ready\n"
+    await appeared(token, 1)
+    worker.send_signal(signal.SIGSTOP)
+    try:
+        async with asyncio.timeout(8):
+            await place.sandboxes.destroy("one")
+        assert processes_with(token) == []
+        assert not await place.sandboxes.exists("one")
+    finally:
+        worker.send_signal(signal.SIGKILL)
+        await worker.wait()
 
 
 # --- fences -----------------------------------------------------------------------------------------
@@ -399,6 +490,79 @@ async def test_a_missing_sandbox_is_said_to_be_missing(place: Place) -> None:
         with pytest.raises(ZepidError) as error:
             await attempt
         assert code_of(error) == "SANDBOX_CONNECT_FAILED"
+
+
+# --- what is left behind ----------------------------------------------------------------------------
+
+
+def as_of_another_boot(folder: Path) -> None:
+    """Make a sandbox look as if it had been made before the host was restarted."""
+    meta = folder / "meta.json"
+    meta.write_bytes(meta.read_bytes().replace(boot_id().encode(), b"another"))
+
+
+async def test_a_sandbox_of_another_boot_is_gone_and_made_anew(place: Place, tmp_path: Path) -> None:
+    await place.create({"a": b"not synced"})
+    as_of_another_boot(tmp_path / "data" / "sandboxes" / "one")
+    assert not await place.sandboxes.exists("one")
+    for attempt in (place.run("true"), place.write({}), place.sandboxes.reset("one", FENCE)):
+        with pytest.raises(ZepidError) as error:
+            await attempt
+        assert code_of(error) == "SANDBOX_CONNECT_FAILED"
+    await place.sandboxes.create("one", "acme")
+    assert await place.files(fence=Fence(0, 0, 0, 0)) == {}
+
+
+async def test_a_layer_of_another_boot_is_not_used(place: Place, tmp_path: Path) -> None:
+    await place.create({})
+    await place.sandboxes.keep_layer("one", FENCE, "layer")
+    (layer,) = (tmp_path / "data" / "caches" / "acme" / "layers").glob("layer*")
+    layer.rename(layer.with_suffix(".another"))
+    await place.sandboxes.reset("one", FENCE)
+    assert not await place.sandboxes.restore_layer("one", FENCE, "layer")
+    assert await place.sandboxes.tidy(0) == ["caches/acme/layers/layer.another"]
+
+
+async def test_leftovers_of_killed_processes_are_removed_when_old_and_nothing_else(
+    place: Place, token: str, tmp_path: Path
+) -> None:
+    data = tmp_path / "data"
+    await place.create({"a": b""})
+    await place.sandboxes.keep_layer("one", FENCE, "layer")
+    names = {"sandboxes/.gone-1", "sandboxes/.new-1", "sandboxes/.probe-1", "toolchains/.new-1"}
+    names |= {"caches/acme/layers/.new-1", "caches/acme/layers/.gone-1"}
+    for name in names:
+        (data / name / "source").mkdir(parents=True)
+    task = await running(place, f"echo ready; sleep {token}")
+    assert await place.sandboxes.tidy(300) == []
+    assert set(await place.sandboxes.tidy(0)) == names
+    assert not [path for path in data.rglob(".*") if path.name[1:4] in ("new", "gon", "pro")]
+    assert len(await appeared(token, 1)) == 1
+    assert await place.sandboxes.restore_layer("one", FENCE, "layer")
+    await cancelled(place, task, tmp_path)
+
+
+async def test_what_runs_in_a_leftover_is_ended(sandboxes: LocalSandboxes, token: str, tmp_path: Path) -> None:
+    place = await Place(sandboxes).create({})
+    task = await running(place, f"echo ready; sleep {token}")
+    await appeared(token, 1)
+    folder = tmp_path / "data" / "sandboxes"
+    (folder / "one").rename(folder / ".probe-one")
+    assert await sandboxes.tidy(0) == ["sandboxes/.probe-one"]
+    assert processes_with(token) == []
+    assert list(folder.iterdir()) == []
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_creating_and_destroying_at_once_ends_clean(sandboxes: LocalSandboxes, tmp_path: Path) -> None:
+    await sandboxes.create("one", "acme")
+    others = [LocalSandboxes(tmp_path / "data") for _ in range(2)]
+    for _ in range(10):
+        calls = [sandboxes.create("one", "acme"), *(other.destroy("one") for other in others)]
+        results = await asyncio.gather(*calls, return_exceptions=True)
+        assert [error for error in results if error and code_of_one(error) != "SANDBOX_CONNECT_FAILED"] == []
+    await sandboxes.destroy("one")
+    assert list((tmp_path / "data" / "sandboxes").iterdir()) == []
 
 
 @pytest.mark.parametrize("name", ["../up", "", ".hidden", "a/b", "a b"])

@@ -52,3 +52,7 @@ class NoopSandboxes:
     async def names(self) -> list[str]:
         """There are none."""
         return []
+
+    async def tidy(self, older_than: float) -> list[str]:
+        """There is nothing to remove."""
+        return []

@@ -50,7 +50,7 @@ class Command:
 
     @asynccontextmanager
     async def started(self, stdout: int = asyncio.subprocess.PIPE) -> AsyncIterator["Started"]:
-        """Start it, and end its whole tree on leaving.
+        """Start it, and end its whole tree on leaving: with SIGTERM first if it still runs.
 
         Raises:
             ZepidError: SANDBOX_FENCED, SANDBOX_CONNECT_FAILED, SANDBOX_COMMAND_FAILED.
@@ -96,15 +96,9 @@ class Command:
             await asyncio.to_thread(self.folder.record, self.fence, self._name, self._members)
 
     async def _end(self, process: asyncio.subprocess.Process) -> None:
-        await asyncio.to_thread(self._end_members)
+        if self._members:
+            await asyncio.to_thread(self.folder.end, self._name, self._members, processes.GRACE_SECONDS)
         await process.wait()
-
-    def _end_members(self) -> None:
-        for member in self._members[:1]:
-            self._members += processes.children(member)
-        for member in self._members:
-            processes.end(member)
-        self.folder.forget(self._name)
 
 
 @dataclass(frozen=True, slots=True)

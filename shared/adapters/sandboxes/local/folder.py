@@ -1,6 +1,6 @@
 """What one sandbox is on disk, so that any process of this host can carry on with it.
 
-<sandboxes>/<name>/meta.json   organisation, layer
+<sandboxes>/<name>/meta.json   organisation, boot, layer
                    fence       highest fence seen, under a file lock
                    running/    one file a command: its processes
                    etc/        passwd and group as commands see them
@@ -39,9 +39,16 @@ _CHANGED = ("upper", "work", "home")
 
 
 class Meta(msgspec.Struct, frozen=True):
-    """What a sandbox is: whose, and the key of the layer on top of its source ("" = none)."""
+    """What a sandbox is.
+
+    Attributes:
+        organization_id: whose.
+        boot: id of the boot it was made in. Its files are not synced: after another boot it counts as gone.
+        layer: folder of the layer on top of its source; "" = none.
+    """
 
     organization_id: str
+    boot: str = msgspec.field(default_factory=processes.boot_id)
     layer: str = ""
 
 
@@ -69,7 +76,12 @@ class SandboxFolder:
     owner: tuple[int, int] | None
 
     def create(self, meta: Meta) -> None:
-        """Make the folder whole or not at all; fine if it is there already."""
+        """Make the folder whole or not at all; fine if it is there already.
+
+        Raises:
+            ZepidError: SANDBOX_CREATE_FAILED, it belongs to another organisation; SANDBOX_CONNECT_FAILED, it
+                went away at this moment.
+        """
         new = self.path.with_name(f".new-{uuid.uuid4().hex}")
         make_folder(new, 0o755)
         for name in ("running", "etc"):
@@ -79,6 +91,8 @@ class SandboxFolder:
         replace_file(new / "etc" / "passwd", _PASSWD.encode())
         replace_file(new / "etc" / "group", _GROUP.encode())
         replace_file(new / "meta.json", msgspec.json.encode(meta))
+        if self.path.exists() and not self.exists():
+            self._set_aside(unless_usable=True)
         try:
             new.rename(self.path)
         except OSError:
@@ -89,19 +103,25 @@ class SandboxFolder:
                 ) from None
 
     def exists(self) -> bool:
-        """Whether there is such a sandbox."""
-        return (self.path / "meta.json").exists()
+        """Whether there is such a sandbox, made in this boot."""
+        return self._read_meta() is not None
 
     def meta(self) -> Meta:
         """Return what the sandbox is; raises SANDBOX_CONNECT_FAILED when it is gone."""
-        try:
-            return msgspec.json.decode((self.path / "meta.json").read_bytes(), type=Meta)
-        except FileNotFoundError:
-            raise self._gone() from None
+        if (meta := self._read_meta()) is None:
+            raise self._gone()
+        return meta
 
-    def set_layer(self, key: str) -> None:
-        """Name the layer on top of the source."""
-        meta = msgspec.structs.replace(self.meta(), layer=key)
+    def _read_meta(self) -> Meta | None:
+        try:
+            meta = msgspec.json.decode((self.path / "meta.json").read_bytes(), type=Meta)
+        except (FileNotFoundError, msgspec.DecodeError):
+            return None
+        return meta if meta.boot == processes.boot_id() else None
+
+    def set_layer(self, name: str) -> None:
+        """Name the folder of the layer on top of the source."""
+        meta = msgspec.structs.replace(self.meta(), layer=name)
         replace_file(self.path / "meta.json", msgspec.json.encode(meta))
 
     @contextmanager
@@ -114,6 +134,7 @@ class SandboxFolder:
             ZepidError: SANDBOX_FENCED, a higher fence was seen; SANDBOX_CONNECT_FAILED, it is gone.
         """
         with self._locked() as descriptor:
+            self.meta()
             text = os.pread(descriptor, 200, 0)
             seen = Fence(*msgspec.json.decode(text, type=tuple[int, int, int, int])) if text else None
             if seen and fence < seen:
@@ -130,9 +151,16 @@ class SandboxFolder:
         with self.claimed(fence):
             replace_file(self.path / "running" / command, msgspec.json.encode(members))
 
-    def forget(self, command: str) -> None:
-        """Drop the note of a command whose processes are dead."""
-        (self.path / "running" / command).unlink(missing_ok=True)
+    def end(self, command: str, tree: list[Process], grace: float) -> None:
+        """End a command as `processes.end_tree` does, unless another is about to; then drop its note."""
+        try:
+            with self._locked():
+                processes.end_tree(tree, grace)
+                (self.path / "running" / command).unlink(missing_ok=True)
+        except ZepidError as error:
+            if error.code.name != "SANDBOX_CONNECT_FAILED":
+                raise
+            processes.end_tree(tree)
 
     def reset(self, fence: Fence) -> None:
         """Start over from the written source; raises like `claimed`."""
@@ -149,15 +177,20 @@ class SandboxFolder:
             make_folder(self.path / name, 0o755, self.owner)
 
     def destroy(self) -> None:
-        """Kill what runs, prove it dead, remove everything; fine if it is gone."""
+        """End what runs, prove it dead, remove everything; fine if it is gone."""
+        self._set_aside()
+        remove_set_aside(self.path.parent)
+
+    def _set_aside(self, *, unless_usable: bool = False) -> None:
         try:
             with self._locked():
-                self._end_running()
+                if unless_usable and self.exists():
+                    return  # another process has made it meanwhile
+                self._end_running(processes.GRACE_SECONDS)
                 set_aside(self.path)
         except ZepidError as error:
             if error.code.name != "SANDBOX_CONNECT_FAILED":
                 raise
-        remove_set_aside(self.path.parent)
 
     @contextmanager
     def _locked(self) -> Iterator[int]:
@@ -168,13 +201,11 @@ class SandboxFolder:
                 raise self._gone() from None
             yield descriptor
 
-    def _end_running(self) -> None:
+    def _end_running(self, grace: float = 0.0) -> None:
+        if not self.exists():
+            return  # nothing outlives its boot
         for note in (self.path / "running").glob("[!.]*"):
-            members = msgspec.json.decode(note.read_bytes(), type=list[Process])
-            for process in members[:1]:
-                members += processes.children(process)
-            for process in members:
-                processes.end(process)
+            processes.end_tree(msgspec.json.decode(note.read_bytes(), type=list[Process]), grace)
             note.unlink(missing_ok=True)
 
     def _gone(self) -> ZepidError:

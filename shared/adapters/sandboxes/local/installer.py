@@ -1,6 +1,7 @@
 """Installs package managers once a host, and shows sandboxes the registry's certificates."""
 
 import asyncio
+import os
 import uuid
 from functools import cached_property
 from pathlib import Path
@@ -82,6 +83,7 @@ class Installer:
 
 
 def _move(made: Path, target: Path) -> None:
+    os.sync()  # it is used in later boots too
     try:
         made.rename(target)
     except OSError:

@@ -1,7 +1,7 @@
 """Layers: what an install changed, kept for the next deployment of the same organisation.
 
 A layer is the upper part of an overlay, moved to the organisation's cache and only read from then on:
-keeping and restoring cost a rename, not a copy.
+keeping and restoring cost a rename, not a copy. Its files are not synced: it serves until the next boot.
 """
 
 import os
@@ -12,6 +12,7 @@ from pathlib import Path
 
 from shared.adapters.sandboxes.local.files import locked, make_folder, remove_set_aside, set_aside
 from shared.adapters.sandboxes.local.folder import SandboxFolder, checked_name
+from shared.adapters.sandboxes.local.processes import boot_id
 from shared.contracts.errors import ZepidError
 from shared.ports import Fence
 
@@ -19,9 +20,14 @@ KEPT = 10
 """Layers kept an organisation, the most recently used."""
 
 
+def is_usable(path: Path) -> bool:
+    """Whether a layer is of this boot; the files of another may not have reached the disk."""
+    return path.suffix == f".{boot_id()}"
+
+
 @dataclass(frozen=True, slots=True)
 class Layers:
-    """The layers of one organisation, each `<path>/<key>/tree`, used last at the folder's mtime."""
+    """The layers of one organisation, each `<path>/<key>.<boot>/tree`, used last at the folder's mtime."""
 
     path: Path
     sandboxes: Path
@@ -30,11 +36,12 @@ class Layers:
         """Put a layer on top of a sandbox's source; False if there is none by this key."""
         make_folder(self.path, 0o755)
         with locked(self.path / ".lock"), folder.claimed(fence):
+            layer = self._of(key)
             try:
-                os.utime(self.path / checked_name(key))
+                os.utime(layer)
             except FileNotFoundError:
                 return False
-            folder.set_layer(key)
+            folder.set_layer(layer.name)
             return True
 
     def keep(self, folder: SandboxFolder, fence: Fence, key: str) -> None:
@@ -48,7 +55,7 @@ class Layers:
         """
         make_folder(self.path, 0o755)
         with locked(self.path / ".lock"), folder.claimed(fence):
-            target = self.path / checked_name(key)
+            target = self._of(key)
             if target.exists():
                 os.utime(target)
                 return
@@ -61,11 +68,14 @@ class Layers:
             make_folder(new, 0o755)
             (folder.path / "upper").rename(new / "tree")
             new.rename(target)
-            folder.set_layer(key)
+            folder.set_layer(target.name)
             folder.renew("upper", "work")
             self._prune()
         remove_set_aside(folder.path)
         remove_set_aside(self.path)
+
+    def _of(self, key: str) -> Path:
+        return self.path / f"{checked_name(key)}.{boot_id()}"
 
     def _prune(self) -> None:
         keys = [path for path in self.path.iterdir() if not path.name.startswith(".")]

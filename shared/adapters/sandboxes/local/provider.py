@@ -13,6 +13,7 @@ from shared.adapters.sandboxes.local.folder import Meta, SandboxFolder, checked_
 from shared.adapters.sandboxes.local.host import Places, command_places, this_host
 from shared.adapters.sandboxes.local.installer import Installer
 from shared.adapters.sandboxes.local.layers import Layers
+from shared.adapters.sandboxes.local.leftovers import remove_leftovers
 from shared.adapters.sandboxes.local.output import collect_files, find_line, tar_line
 from shared.adapters.sandboxes.local.source import write_source
 from shared.adapters.sandboxes.local.toolchains import Tool, describe, tool_of
@@ -98,6 +99,10 @@ class LocalSandboxes:
     async def names(self) -> list[str]:
         """The sandboxes there are on this host."""
         return sorted(path.name for path in self._host.sandboxes.glob("[!.]*"))
+
+    async def tidy(self, older_than: float) -> list[str]:
+        """Remove what processes that were killed left half-made, at least `older_than` seconds old; return what."""
+        return await asyncio.to_thread(remove_leftovers, self._host, older_than)
 
     def _folder(self, name: str) -> SandboxFolder:
         return SandboxFolder(self._host.sandboxes / checked_name(name), self._host.owner)
