@@ -10,8 +10,8 @@ from shared.adapters.postgres.database import DATABASE_AWAY
 from shared.contracts.errors import ZepidError
 from shared.telemetry import log
 
-OUTAGE_SECONDS = 60.0
-"""How long a dependency may be away before what waits for it is given up."""
+OUTAGE_SECONDS = 300.0
+"""How long a dependency may be away before what waits for it is given up: half the usual deadline."""
 AWAY = (*DATABASE_AWAY, *BROKER_AWAY, ZepidError)
 """What may be raised while a dependency is away."""
 _AGAIN_SECONDS = 0.5
@@ -23,14 +23,15 @@ async def insist(effect: Callable[[], Awaitable[T]], away: tuple[type[Exception]
     """Repeat what may safely run twice until its dependencies are back; return what it returns.
 
     Raises:
-        Exception: what `effect` raised, when it is no outage or one of more than `OUTAGE_SECONDS`.
+        Exception: what `effect` raised, when it is no outage, or `OUTAGE_SECONDS` after it began.
     """
-    given_up_at = time.monotonic() + OUTAGE_SECONDS
+    given_up_at: float | None = None
     while True:
         try:
             return await effect()
         except away as error:
             permanent = isinstance(error, ZepidError) and not error.code.retryable
+            given_up_at = given_up_at or time.monotonic() + OUTAGE_SECONDS
             if permanent or time.monotonic() > given_up_at:
                 raise
             log.warning("waiting for a dependency", error=repr(error))

@@ -20,7 +20,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The settings; each is the environment variable of the same name in capitals.
 
     Attributes:
-        nats_url: broker, may carry user and password.
+        nats_url: broker, may carry user and password; the servers of a cluster are separated by commas.
         postgres_url: database DSN.
         object_store_url: `file:///path` or `s3://bucket-prefix?...`; buckets are folders below it.
         data_dir: folder for sandboxes and caches of this host.
@@ -66,6 +66,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def as_environ(self) -> dict[str, str]:
         """Return the settings as environment variables for another process."""
         return {name.upper(): str(getattr(self, name)) for name in self.__struct_fields__}
+
+    @property
+    def nats_servers(self) -> list[str]:
+        """The broker's servers; user and password of the first are those of all."""
+        return [url for url in self.nats_url.replace(" ", "").split(",") if url]
 
     @property
     def data_path(self) -> Path:

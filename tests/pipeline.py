@@ -14,6 +14,7 @@ from services.projector import create as create_projector
 from services.reconciler import create as create_reconciler
 from services.steps.loader import open_ports
 from services.steps.noop import noop_handlers
+from shared.adapters.postgres.database import DATABASE_AWAY
 from shared.adapters.postgres.projections import Projections
 from shared.contracts.errors import ZepidError
 from shared.pipeline import STEPS
@@ -98,7 +99,10 @@ class Pipeline:
         """Wait until the projection shows the deployment finished."""
 
         async def is_finished() -> Progress | None:
-            progress = await self.progress(deployment_id)
+            try:
+                progress = await self.progress(deployment_id)
+            except DATABASE_AWAY:
+                return None
             return progress if progress and progress.finished else None
 
         finished: Progress = await until(is_finished, within)

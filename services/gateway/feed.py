@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import secrets
 from collections.abc import AsyncGenerator, Callable, Iterator
+from datetime import datetime
 from typing import Any
 
 import nats.errors
@@ -24,17 +25,20 @@ from shared.telemetry import log
 
 QUIET_SECONDS = 15.0
 _CHECK_SECONDS = 1.0
+_SILENT_CHECKS = 3
+"""A consumer whose server does not answer for so many checks is made again, on another."""
 _LAG_SECONDS = 0.05
 """How far a replica that answers reads may be behind the one that told us."""
 _CONSUMER_AWAY = (nats.errors.Error, nats.js.errors.Error, TimeoutError, OSError)
 
 
 class _Watch:
-    """One watcher; `known` is the highest sequence it was told of."""
+    """One watcher; `known` is the highest sequence it was told of, `renumbered`: they count from 1 again."""
 
     def __init__(self) -> None:
         self.hinted = asyncio.Event()
         self.known = 0
+        self.renumbered = False
 
     def hint(self, sequence: int) -> None:
         self.known = max(self.known, sequence)
@@ -60,6 +64,7 @@ class Feed:
         self._watched = asyncio.Event()
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._created: datetime | None = None
 
     def start(self) -> None:
         """Consume while there are watchers."""
@@ -68,7 +73,8 @@ class Feed:
     async def stop(self) -> None:
         """End every `follow`, and the consumer."""
         self._stopping.set()
-        self._hint_everyone()
+        for watch in self._everyone():
+            watch.hinted.set()
         if self._task:
             self._task.cancel()
             await asyncio.wait({self._task})
@@ -83,13 +89,16 @@ class Feed:
     ) -> AsyncGenerator[Stored | None, None]:
         """Yield what the stream holds for a deployment after a sequence, then what is added, in order.
 
-        Yields None after every 15 seconds without anything. Ends when `until` is done, after what
+        Yields None after every 15 seconds without anything. A stream that was deleted and made again
+        is followed from its start: its sequences are lower again. Ends when `until` is done, after what
         was stored before, or when the gateway stops.
         """
         with self._watch(deployment_id) as watch:
             while not self._stopping.is_set():
                 last_round = until is not None and until.done()
                 watch.hinted.clear()
+                if watch.renumbered:
+                    watch.renumbered, watch.known, after = False, 0, 0
                 try:
                     messages = await self._bus.history(self._stream, self._of_deployment(deployment_id), after)
                 except ZepidError as error:
@@ -145,12 +154,22 @@ class Feed:
                 log.warning("feed has no consumer", stream=self._stream, error=repr(error))
                 await asyncio.sleep(_CHECK_SECONDS)
                 continue
-            self._hint_everyone()
             await self._until_lost_or_idle(subscription)
             with contextlib.suppress(*_CONSUMER_AWAY):
                 await subscription.unsubscribe()
 
     async def _subscribe(self) -> JetStreamContext.PushSubscription:
+        """Make the consumer, then let everyone look at what came before it, or at another stream."""
+        created = (await self._bus.jetstream.stream_info(self._stream)).created
+        subscription = await self._make_consumer()
+        is_another = self._created not in (None, created)
+        self._created = created
+        for watch in self._everyone():
+            watch.renumbered = watch.renumbered or is_another
+            watch.hinted.set()
+        return subscription
+
+    async def _make_consumer(self) -> JetStreamContext.PushSubscription:
         config = ConsumerConfig(
             name=f"gateway-{secrets.token_hex(4)}",
             description="Tells a gateway's watchers of news",
@@ -165,22 +184,23 @@ class Feed:
         )
 
     async def _until_lost_or_idle(self, subscription: JetStreamContext.PushSubscription) -> None:
-        """Return when the broker has no such consumer any more, or nobody watches."""
-        while self._watched.is_set() and not self._stopping.is_set():
+        """Return when the broker has no such consumer any more, or does not answer for it, or nobody watches."""
+        silent = 0
+        while silent < _SILENT_CHECKS and self._watched.is_set() and not self._stopping.is_set():
             await asyncio.sleep(_CHECK_SECONDS)
             try:
                 await subscription.consumer_info()
+                silent = 0
             except nats.js.errors.NotFoundError:
                 log.warning("feed lost its consumer", stream=self._stream)
                 return
             except _CONSUMER_AWAY as error:
                 log.warning("broker away", stream=self._stream, error=repr(error))
+                silent += 1
 
     async def _hint(self, message: Msg) -> None:
         for watch in self._watches.get(subjects.deployment_in(message.subject), ()):
             watch.hint(message.metadata.sequence.stream)
 
-    def _hint_everyone(self) -> None:
-        for watches in self._watches.values():
-            for watch in watches:
-                watch.hinted.set()
+    def _everyone(self) -> list[_Watch]:
+        return [watch for watches in self._watches.values() for watch in watches]

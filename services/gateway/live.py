@@ -80,6 +80,8 @@ class Live:
                     yield None
                     progress = await self._finished_in_sql() or progress
                 else:
+                    if progress and stored.sequence <= progress.sequence:
+                        progress = msgspec.structs.replace(progress, sequence=0)
                     progress = apply(progress, decode_event(stored.data), stored.sequence)
                     yield progress
                 if progress and progress.finished:
@@ -131,7 +133,8 @@ class Live:
                         yield _event("log", line, line.seq)
 
     def _body(self, progress: Progress) -> StatusBody:
-        return render(self._deployment.id, self._deployment.accepted_at, progress, time.time())
+        deployment = self._deployment
+        return render(deployment.id, deployment.accepted_at, progress, time.time(), retry_of=deployment.retry_of)
 
 
 class _ChunkOrder:

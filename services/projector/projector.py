@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import asyncpg
 import msgspec
@@ -49,24 +49,27 @@ class Projector:
                     if connection is not None:
                         await self._project(connection, stopping)
             except (*DATABASE_AWAY, asyncpg.PostgresError, ZepidError) as error:
-                log.warning("projector starts again", error=str(error))
+                log.warning("projector starts again", error=repr(error))
             await sleep_or_stop(stopping, _STANDBY_SECONDS)
 
     @asynccontextmanager
     async def _active(self) -> AsyncIterator[Connection | None]:
         """Hold the lock that makes this instance the active one; None where another has it."""
         async with self._resources.pool.acquire() as connection:
-            if not await connection.fetchval(_LOCK):
-                yield None
-                return
             try:
+                if not await connection.fetchval(_LOCK):
+                    yield None
+                    return
                 # Rows and position are committed together, so losing the last ones only repeats work.
                 await connection.execute("set synchronous_commit = off")
                 yield connection
-            finally:
-                if not connection.is_closed():
-                    await connection.execute("reset synchronous_commit")
-                    await connection.execute(_UNLOCK)
+                await connection.execute("reset synchronous_commit")
+                await connection.execute(_UNLOCK)
+            except BaseException:
+                # Where it ended badly nobody knows what the session still holds; it ends with its connection.
+                with suppress(asyncpg.InterfaceError):
+                    connection.terminate()
+                raise
 
     async def _project(self, connection: Connection, stopping: asyncio.Event) -> None:
         """Follow the journal; return when the rows were made again, to start from a clean slate."""

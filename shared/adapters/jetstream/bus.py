@@ -3,14 +3,17 @@
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
+from functools import partial
+from urllib.parse import urlsplit
 
 import msgspec
 import nats
+import nats.js.errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 
-from shared.adapters.jetstream.consumer import BROKER_AWAY, Consumer
+from shared.adapters.jetstream.consumer import BROKER_AWAY, Consumer, Listeners
 from shared.contracts import subjects
 from shared.contracts.errors import ZepidError
 from shared.contracts.events import Ended, Event, kind_named, kind_of
@@ -19,9 +22,14 @@ from shared.pipeline import ACTORS, CLEANUP
 from shared.settings import Settings
 from shared.telemetry import TRACEPARENT, log
 
-_PUBLISH_TRIES = 4
+_PAUSES = (0.25, 0.5, 1.0, 2.0)
+"""Between the tries of what a broker that elects a leader, or has just started, refuses for a moment."""
+_ANSWER_SECONDS = 3.0
+"""A server that died after it was asked answers nothing; another is asked after this time."""
 _READ_BATCH = 1000
 _CLEAN_ENDS = ("204", "404")
+_GONE = (10037, 10043, 10057)
+"""What the server says of a message that was deleted, or of a sequence that the stream never had."""
 encode = msgspec.json.Encoder().encode
 decode_event = msgspec.json.Decoder(Event).decode
 decode_chunk = msgspec.json.Decoder(LogChunk).decode
@@ -30,11 +38,16 @@ decode_chunk = msgspec.json.Decoder(LogChunk).decode
 _commands = msgspec.json.Decoder(Command)
 
 
-def decode_command(data: bytes) -> Command:
-    """Return the command in a message; raises msgspec.DecodeError for what this version cannot read."""
-    command = _commands.decode(data)
+def decode_command(data: bytes, subject: str) -> Command:
+    """Return the command that was found at a subject; raises msgspec.DecodeError for what this version cannot read."""
+    try:
+        command = _commands.decode(data)
+    except (UnicodeDecodeError, RecursionError) as error:
+        raise msgspec.DecodeError(str(error)) from error
     if command.v > SCHEMA_VERSION:
         raise msgspec.ValidationError(f"schema version {command.v}; this service reads up to {SCHEMA_VERSION}")
+    if subjects.command(command.step, command.deployment_id) != subject:
+        raise msgspec.ValidationError(f"it orders {command.step} of {command.deployment_id}, which is not its subject")
     return command
 
 
@@ -50,17 +63,18 @@ class Stored(msgspec.Struct, frozen=True):
 class Bus:
     """One process's connection to the broker."""
 
-    def __init__(self, client: Client, settings: Settings) -> None:
+    def __init__(self, client: Client, settings: Settings, reconnected: Listeners | None = None) -> None:
         self.client = client
         self.settings = settings
-        self.jetstream: JetStreamContext = client.jetstream(timeout=5)
+        self.jetstream: JetStreamContext = client.jetstream(timeout=_ANSWER_SECONDS)
+        self._reconnected: Listeners = set() if reconnected is None else reconnected
 
     @classmethod
     async def connect(cls, settings: Settings, name: str) -> "Bus":
         """Connect and keep the connection for ever.
 
         Args:
-            settings: names the server and the streams.
+            settings: names the servers and the streams.
             name: what `nats server report connections` shows.
 
         Raises:
@@ -70,11 +84,22 @@ class Bus:
         async def report(error: Exception) -> None:
             log.warning("broker", error=str(error) or type(error).__name__)
 
+        reconnected: Listeners = set()
+
+        async def tell() -> None:
+            log.info("broker is back")
+            for listener in tuple(reconnected):
+                listener()
+
+        first = urlsplit(settings.nats_servers[0])
         try:
             client = await nats.connect(
-                settings.nats_url,
+                settings.nats_servers,
+                user=first.username,
+                password=first.password,
                 name=f"zepid-{name}",
                 error_cb=report,
+                reconnected_cb=tell,
                 max_reconnect_attempts=-1,
                 reconnect_time_wait=0.25,
                 pending_size=16 * 1024 * 1024,
@@ -82,7 +107,7 @@ class Bus:
             )
         except BROKER_AWAY as error:
             raise ZepidError("QUEUE_SEND_FAILED", f"the broker at NATS_URL does not answer: {error}") from error
-        return cls(client, settings)
+        return cls(client, settings, reconnected)
 
     async def close(self) -> None:
         """Send what is buffered and disconnect."""
@@ -144,29 +169,51 @@ class Bus:
         message_id = f"{chunk.deployment_id}.{chunk.step}.{copy}.{chunk.number}"
         await self._publish(subjects.log(chunk.deployment_id, chunk.step), encode(chunk), message_id, "")
 
+    async def acknowledge(self, message: Msg) -> None:
+        """Take a command off the queue, confirmed.
+
+        Where that fails the broker delivers it again, and the journal tells that it is done.
+        """
+        try:
+            await _tried(partial(message.ack_sync, timeout=_ANSWER_SECONDS))
+        except BROKER_AWAY as error:
+            log.warning("not acknowledged", subject=message.subject, error=repr(error))
+
     async def terminate(self, message: Msg, reason: str) -> None:
         """Take a command out of the queue for good; whatever is to be kept of it has been copied."""
         await self.client.publish(message.reply, f"+TERM {reason}"[:200].encode())
 
     async def bury(self, letter: DeadLetter, original: int) -> None:
-        """Store a dead letter, once for each original message."""
+        """Store a dead letter, once for each original message; not again while it is the subject's last one."""
         message_id = f"dlq.{letter.deployment_id}.{letter.actor}.{original}"
-        await self._publish(subjects.dead_letter(letter.actor, letter.deployment_id), encode(letter), message_id, "")
+        subject = subjects.dead_letter(letter.actor, letter.deployment_id)
+        last = await self._last_of([subject], self.settings.deployment_dlq_name)
+        if not any(stored.headers.get("Nats-Msg-Id") == message_id for stored in last):
+            await self._publish(subject, encode(letter), message_id, "")
+
+    async def delete(self, stream: str, sequence: int) -> None:
+        """Remove one message; that it is gone already is no error."""
+        try:
+            await self.jetstream.delete_msg(stream, sequence)
+        except nats.js.errors.APIError as error:
+            if error.err_code not in _GONE:
+                raise
 
     # Reading back
 
-    async def history(self, stream: str, subject: str, after: int = 0) -> list[Stored]:
-        """Return what a stream holds for a subject filter, after a sequence, oldest first.
+    async def history(self, stream: str, subject: str, after: int = 0, up_to: int | None = None) -> list[Stored]:
+        """Return what a stream holds for a subject filter, after a sequence and up to one, oldest first.
 
         Raises:
             ZepidError: QUEUE_PROCESSING_FAILED, the stream could not be read to its end.
         """
         found: list[Stored] = []
         while True:
-            request = {"seq": after + 1, "next_by_subj": subject, "batch": _READ_BATCH}
+            size = _READ_BATCH if up_to is None else min(_READ_BATCH, up_to - after)
+            request = {"seq": after + 1, "next_by_subj": subject, "batch": size}
             batch, left = await self._direct_get(stream, request)
-            found += batch
-            if not batch or not left:
+            found += [stored for stored in batch if up_to is None or stored.sequence <= up_to]
+            if not batch or not left or (up_to is not None and batch[-1].sequence >= up_to):
                 return found
             after = batch[-1].sequence
 
@@ -185,7 +232,9 @@ class Bus:
 
     async def _request_direct(self, stream: str, request: object) -> Msg | None:
         try:
-            message = await self.client.request(f"$JS.API.DIRECT.GET.{stream}", encode(request), timeout=5)
+            message = await self.client.request(
+                f"$JS.API.DIRECT.GET.{stream}", encode(request), timeout=_ANSWER_SECONDS
+            )
         except BROKER_AWAY as error:
             raise ZepidError("QUEUE_PROCESSING_FAILED", f"the journal could not be read: {error}") from error
         status = (message.headers or {}).get("Status")
@@ -206,7 +255,7 @@ class Bus:
         try:
             await self.client.publish(f"$JS.API.DIRECT.GET.{stream}", encode(request), reply=inbox)
             while True:
-                message = await subscription.next_msg(timeout=5)
+                message = await subscription.next_msg(timeout=_ANSWER_SECONDS)
                 headers = message.headers or {}
                 if headers.get("Status") in _CLEAN_ENDS:
                     return found, int(headers.get("Nats-Num-Pending", 0))
@@ -221,7 +270,7 @@ class Bus:
 
     def consumer(self, stream: str, durable: str) -> Consumer:
         """Return a durable consumer, to be used as `async with` and polled."""
-        return Consumer(self.client, stream, durable)
+        return Consumer(self.client, stream, durable, self._reconnected)
 
     # Core messages: told to whoever listens now, not stored
 
@@ -241,11 +290,18 @@ class Bus:
         headers = {"Nats-Msg-Id": message_id}
         if traceparent:
             headers[TRACEPARENT] = traceparent
-        for tried in range(1, _PUBLISH_TRIES + 1):
-            try:
-                await self.jetstream.publish(subject, data, headers=headers)
-                return
-            except BROKER_AWAY as error:
-                if tried == _PUBLISH_TRIES:
-                    raise ZepidError("QUEUE_SEND_FAILED", f"{subject} could not be published: {error!r}") from error
-                await asyncio.sleep(0.25 * 2**tried)
+        try:
+            await _tried(partial(self.jetstream.publish, subject, data, headers=headers))
+        except BROKER_AWAY as error:
+            raise ZepidError("QUEUE_SEND_FAILED", f"{subject} could not be published: {error!r}") from error
+
+
+async def _tried(effect: Callable[[], Awaitable[object]]) -> None:
+    """Do what may safely run twice; try again for some seconds while the broker is away."""
+    for pause in _PAUSES:
+        try:
+            await effect()
+            return
+        except BROKER_AWAY:
+            await asyncio.sleep(pause)
+    await effect()

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import time
 from collections import deque
+from collections.abc import Callable
 
 import msgspec
 import nats.errors
@@ -20,18 +21,28 @@ from shared.telemetry import log
 
 BROKER_AWAY = (nats.errors.Error, nats.js.errors.Error, TimeoutError, OSError)
 """What nats-py raises when the broker is away or refuses."""
-LONGEST_REQUEST_SECONDS = 5.0
+LONGEST_REQUEST_SECONDS = 3.0
 """A request that the broker forgot in a restart is made again after this time."""
 _EXPIRY_HEARD_SECONDS = 0.5
-_AFTER_ERROR_SECONDS = 0.5
+_FIRST_PAUSE_SECONDS = 0.25
+_LONGEST_PAUSE_SECONDS = 2.0
+_CONFIRMED_SECONDS = 1
+_STILL_COMING_SECONDS = 0.05
 _USUAL_ENDS = ("404", "408")
+
+Listeners = set[Callable[[], None]]
+"""Called when a connection that was lost is there again."""
 
 
 class Consumer:
-    """One process's view of a durable pull consumer; use as `async with`."""
+    """One process's view of a durable pull consumer; use as `async with`.
 
-    def __init__(self, client: Client, stream: str, durable: str) -> None:
+    While the consumer or its stream does not exist it asks again and again, ever less often.
+    """
+
+    def __init__(self, client: Client, stream: str, durable: str, reconnected: Listeners | None = None) -> None:
         self._client = client
+        self._reconnected: Listeners = set() if reconnected is None else reconnected
         self._request_subject = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{durable}"
         self._inbox = client.new_inbox()
         self._subscription: Subscription | None = None
@@ -40,13 +51,26 @@ class Consumer:
         self._asked = 0
         self._asked_until = 0.0
         self._paused_until = 0.0
+        self._refusals = 0
 
     async def __aenter__(self) -> "Consumer":
         self._subscription = await self._client.subscribe(self._inbox, cb=self._receive)
+        self._reconnected.add(self._ask_anew)
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Withdraw the request; what came too late goes back to the broker at once."""
+        """Withdraw the request; what came too late goes back to the broker at once.
+
+        The broker may send for a moment after it has confirmed the end of the subscription. What would
+        not be heard then would be missing until the ack wait ends.
+        """
+        self._reconnected.discard(self._ask_anew)
+        with contextlib.suppress(*BROKER_AWAY):
+            if self._subscription is not None:
+                await self._client._send_unsubscribe(self._subscription._id)
+                await self._client.flush(timeout=_CONFIRMED_SECONDS)
+                await asyncio.sleep(_STILL_COMING_SECONDS)
+                await self._client.flush(timeout=_CONFIRMED_SECONDS)
         with contextlib.suppress(*BROKER_AWAY):
             if self._subscription is not None:
                 await self._subscription.unsubscribe()
@@ -88,6 +112,11 @@ class Consumer:
         with contextlib.suppress(*BROKER_AWAY):
             await self._client.publish(self._request_subject, msgspec.json.encode(request), reply=self._inbox)
 
+    def _ask_anew(self) -> None:
+        """Give up the request that was made on a lost connection: the broker may have forgotten it."""
+        self._asked_until = self._paused_until = 0.0
+        self._news.set()
+
     async def _wait(self, timeout: float, stopping: asyncio.Event) -> None:
         timeout = min(timeout, max(self._asked_until, self._paused_until) - time.monotonic())
         news = asyncio.ensure_future(self._news.wait())
@@ -103,10 +132,19 @@ class Consumer:
         status = (message.headers or {}).get("Status") if message.subject == self._inbox else None
         if status is None:
             self._asked = max(0, self._asked - 1)
+            self._refusals = 0
             self._received.append(message)
             return
         unanswered = (message.headers or {}).get("Nats-Pending-Messages")
         self._asked = max(0, self._asked - int(unanswered)) if unanswered else 0
-        if status not in _USUAL_ENDS:
-            log.warning("broker ended a request", of=self._request_subject, status=status, why=message.headers)
-            self._paused_until = time.monotonic() + _AFTER_ERROR_SECONDS
+        if status in _USUAL_ENDS:
+            self._refusals = 0
+        else:
+            self._pause(message)
+
+    def _pause(self, refusal: Msg) -> None:
+        if not self._refusals:
+            log.warning("broker ended a request", of=self._request_subject, why=refusal.headers)
+        pause = min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2**self._refusals)
+        self._refusals = min(self._refusals + 1, 10)
+        self._paused_until = time.monotonic() + pause

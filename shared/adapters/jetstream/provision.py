@@ -1,5 +1,7 @@
 """The five streams and their consumers, declared once and applied by whoever starts first."""
 
+import asyncio
+import time
 from dataclasses import replace
 
 import nats.js.errors
@@ -15,13 +17,21 @@ from nats.js.api import (
     StreamConfig,
 )
 
+from shared.adapters.jetstream.consumer import BROKER_AWAY
 from shared.contracts import subjects
 from shared.contracts.errors import ZepidError
 from shared.pipeline import ACK_WAIT_SECONDS, ACTORS, BY_NAME, ORDER
 from shared.settings import Settings
+from shared.telemetry import log
 
 _DAY = 86_400.0
 _OLDEST_SERVER = (2, 12, 5)
+SETUP_SECONDS = 30.0
+"""How long a cluster may take to elect its leaders before it takes streams."""
+_AGAIN_SECONDS = 0.5
+_TOO_FEW_SERVERS = 10005
+"""What a cluster answers that does not know all its servers yet."""
+_NO_CLUSTER = 10074
 _FIXED = ("retention", "storage", "subjects")
 _APPLIED = ("max_age", "max_msg_size", "duplicate_window", "num_replicas", "allow_direct", "description")
 
@@ -94,7 +104,13 @@ def consumers(settings: Settings) -> tuple[tuple[str, ConsumerConfig], ...]:
         )
         for actor in ACTORS
     ]
-    cleaned = replace(base, filter_subject=subjects.CLEANED_EVENTS, deliver_policy=DeliverPolicy.ALL)
+    logged = replace(
+        base,
+        durable_name="log-archiver",
+        description="Archives finished logs",
+        filter_subjects=[subjects.CLEANED_EVENTS, subjects.REFUSED_EVENTS],
+        deliver_policy=DeliverPolicy.ALL,
+    )
     hints = ConsumerConfig(
         durable_name="admission",
         description="Intake hears of freed slots",
@@ -105,7 +121,7 @@ def consumers(settings: Settings) -> tuple[tuple[str, ConsumerConfig], ...]:
     return (
         *queue,
         (subjects.EVENT_STREAM, hints),
-        (subjects.EVENT_STREAM, replace(cleaned, durable_name="log-archiver", description="Archives finished logs")),
+        (subjects.EVENT_STREAM, logged),
         (
             subjects.ADVISORY_STREAM,
             replace(base, durable_name="dead-letter", description="Buries commands given up"),
@@ -124,11 +140,35 @@ def _description(actor: str) -> str:
 async def provision(client: Client, settings: Settings) -> None:
     """Create what is missing, apply changed settings, refuse what would destroy messages.
 
+    Waits for a cluster that elects its leaders, or lacks servers; many processes may do this at once.
+
     Raises:
         ZepidError: QUEUE_SETUP_REFUSED, the server is too old, or something differs that can't be changed.
+            QUEUE_SEND_FAILED, the broker takes no streams.
     """
     _check_version(client)
-    jetstream = client.jetstream(timeout=10)
+    given_up_at = time.monotonic() + SETUP_SECONDS
+    while True:
+        try:
+            return await _ensure_all(client.jetstream(timeout=5), settings)
+        except BROKER_AWAY as error:
+            if _is_refusal(error):
+                raise ZepidError("QUEUE_SETUP_REFUSED", f"the broker refuses a stream: {error}") from error
+            if time.monotonic() > given_up_at:
+                raise ZepidError("QUEUE_SEND_FAILED", f"the broker takes no streams: {error}") from error
+            log.warning("waiting for the broker to take streams", error=repr(error))
+        await asyncio.sleep(_AGAIN_SECONDS)
+
+
+def _is_refusal(error: Exception) -> bool:
+    """Whether waiting will not help."""
+    if not isinstance(error, nats.js.errors.APIError):
+        return False
+    is_bad = isinstance(error, nats.js.errors.BadRequestError) and error.err_code != _TOO_FEW_SERVERS
+    return is_bad or error.err_code == _NO_CLUSTER
+
+
+async def _ensure_all(jetstream: JetStreamContext, settings: Settings) -> None:
     for stream in streams(settings):
         await _ensure_stream(jetstream, stream)
     for stream_name, consumer in consumers(settings):
@@ -180,7 +220,9 @@ async def _ensure_stream(jetstream: JetStreamContext, wanted: StreamConfig) -> N
 async def _ensure_consumer(jetstream: JetStreamContext, stream_name: str, wanted: ConsumerConfig) -> None:
     try:
         await jetstream.add_consumer(stream_name, wanted)
-    except nats.js.errors.APIError as error:
+    except nats.js.errors.BadRequestError as error:
+        if not _is_refusal(error):
+            raise
         name = wanted.durable_name
         raise ZepidError(
             "QUEUE_SETUP_REFUSED",
