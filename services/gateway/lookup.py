@@ -4,7 +4,10 @@ import re
 import time
 from typing import Any
 
+import msgspec
+
 from services.gateway.ports import GatewayRequest
+from services.gateway.queue_estimate import QueuePlace
 from services.gateway.status import StatusBody, progress_in, render
 from shared.adapters.postgres.projects import ProjectRow
 from shared.contracts.errors import ZepidError
@@ -19,8 +22,9 @@ class DeploymentRow:
     def __init__(self, row: dict[str, Any]) -> None:
         self.id: str = row["id"]
         self.organization_id: str = row["organization_id"]
+        self.retry_of: str | None = row["retry_of"]
         self.accepted_at: float = row["accepted_at"].timestamp()
-        self.queue_position: int | None = row["queue_position"]
+        self.queue = msgspec.convert(row, QueuePlace) if row["queue_position"] else None
         self.progress: Progress | None = progress_in(row)
 
     @property
@@ -30,8 +34,16 @@ class DeploymentRow:
 
     def body(self, estimated_start_seconds: int | None = None) -> StatusBody:
         """Return what callers see."""
+        queue = self.queue
         return render(
-            self.id, self.accepted_at, self.progress, time.time(), self.queue_position, estimated_start_seconds
+            self.id,
+            self.accepted_at,
+            self.progress,
+            time.time(),
+            queue_position=queue.queue_position if queue else None,
+            estimated_start_seconds=estimated_start_seconds,
+            queue_paused=queue is not None and queue.paused,
+            retry_of=self.retry_of,
         )
 
 

@@ -67,7 +67,7 @@ class Gateway:
         self.logs = Feed(ports.bus, subjects.LOG_STREAM, subjects.ALL_LOGS, subjects.logs_of)
         self.background = Background()
         self.health = Health(ports.overview, ports.bus, ports.artifacts)
-        self.queue_estimate = QueueEstimate(ports.overview, ports.settings.max_concurrent_deployments)
+        self.queue_estimate = QueueEstimate(ports.overview, ports.settings)
 
     async def start(self) -> None:
         """Be ready to feed event streams."""

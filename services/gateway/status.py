@@ -33,6 +33,8 @@ class StatusBody(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit
         duration: milliseconds from acceptance to the end.
         queue_position: while it waits, from 1.
         estimated_start_seconds: while it waits and recent deployments tell.
+        queue_paused: its organisation or everyone is paused; it starts after that is over.
+        retry_of: the deployment whose snapshot is deployed again.
         diagnosis: of a failure: code, class, message, excerpt, hint.
     """
 
@@ -50,6 +52,8 @@ class StatusBody(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit
     worker_url: str | None = None
     queue_position: int | None = None
     estimated_start_seconds: int | None = None
+    queue_paused: bool = False
+    retry_of: str | None = None
     diagnosis: Failure | None = None
 
 
@@ -68,6 +72,8 @@ def render(
     now: float,
     queue_position: int | None = None,
     estimated_start_seconds: int | None = None,
+    queue_paused: bool = False,
+    retry_of: str | None = None,
 ) -> StatusBody:
     """Return what callers see; times in seconds since 1970, no progress means pending."""
     known = progress or Progress(deployment_id, sequence=0)
@@ -87,6 +93,8 @@ def render(
         worker_url=known.url if ended and known.outcome == "completed" else None,
         queue_position=queue_position,
         estimated_start_seconds=estimated_start_seconds,
+        queue_paused=queue_paused,
+        retry_of=retry_of,
         diagnosis=known.failure if ended else None,
     )
 

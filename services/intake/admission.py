@@ -3,14 +3,15 @@
 import asyncio
 import time
 
+import asyncpg
+
 from shared.adapters.jetstream.bus import Bus
 from shared.adapters.jetstream.consumer import Consumer
-from shared.adapters.postgres.database import DATABASE_AWAY
 from shared.adapters.postgres.deployments import AdmittedRow, Deployments
 from shared.commands import first_command
-from shared.contracts.errors import ZepidError
 from shared.contracts.events import Admitted
 from shared.contracts.subjects import EVENT_STREAM
+from shared.outage import AWAY
 from shared.resources import Resources
 from shared.service import Service, sleep_or_stop
 from shared.settings import Settings
@@ -69,8 +70,8 @@ class Intake:
                 settings.deadline_seconds,
             )
             await asyncio.gather(*(self._start(row) for row in admitted))
-        except (*DATABASE_AWAY, ZepidError) as error:
-            log.warning("admission postponed", error=str(error))
+        except (*AWAY, asyncpg.PostgresError) as error:
+            log.warning("admission postponed", error=repr(error))
 
     async def _start(self, row: AdmittedRow) -> None:
         command = first_command(row)

@@ -32,7 +32,13 @@ from shared.contracts.subjects import deployment_in
 ORGANIZATION = "bench"
 IDLE_COUNT = 100
 ROUNDS = 5
-RAISED = {"MAX_CONCURRENT_DEPLOYMENTS": "1000000", "MAX_BATCH_SIZE": "100", "LOG_LEVEL": "warn"}
+RAISED = {
+    "MAX_CONCURRENT_DEPLOYMENTS": "1000000",
+    "MAX_CONCURRENT_PER_ORGANIZATION": "1000000",
+    "MAX_WAITING_PER_ORGANIZATION": "1000000",
+    "MAX_BATCH_SIZE": "100",
+    "LOG_LEVEL": "warn",
+}
 """Settings that would otherwise refuse or hold back the load; named in the output."""
 _ENDED = "deployment.event.*.*.ended"
 _READY_SECONDS = 60.0

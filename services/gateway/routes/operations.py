@@ -1,4 +1,4 @@
-"""What operators ask: which deployments there are, and what waits where."""
+"""What operators ask: which deployments there are."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Any
@@ -8,12 +8,9 @@ from litestar import get
 from litestar.params import QueryParameter
 
 from services.gateway.auth import READ
-from services.gateway.backlog import ActorBacklog, backlog, dead_letters
 from services.gateway.errors import ValidationFailed, error_responses
 from services.gateway.ports import GatewayRequest
 from services.gateway.status import step_of_word, word_of
-from shared.adapters.postgres.overview import Waiting
-from shared.settings import Settings
 from shared.times import iso_time
 
 
@@ -38,16 +35,6 @@ class DeploymentPage(msgspec.Struct, frozen=True, rename="camel", omit_defaults=
 
     deployments: list[DeploymentRow]
     next_cursor: str | None = None
-
-
-class QueueBody(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """The queue: each actor's backlog, who waits for admission, and the configuration in force."""
-
-    actors: dict[str, ActorBacklog]
-    waiting: list[Waiting]
-    running: int
-    dead_letters: int
-    configuration: dict[str, float]
 
 
 @get(
@@ -82,19 +69,6 @@ async def deployments(
     return DeploymentPage([_row(row) for row in shown], next_cursor)
 
 
-@get("/status/queue", opt=READ, tags=["Operations"], summary="Look at the queue", responses=error_responses(401, 503))
-async def queue(request: GatewayRequest) -> QueueBody:
-    """Return what waits where; a token of one organisation sees who waits of its own only."""
-    ports = request.ports
-    return QueueBody(
-        actors=await backlog(ports.bus),
-        waiting=await ports.overview.waiting(request.caller.organization_id),
-        running=await ports.overview.running(),
-        dead_letters=await dead_letters(ports.bus),
-        configuration=_configuration(ports.settings),
-    )
-
-
 def _row(row: dict[str, Any]) -> DeploymentRow:
     finished = bool(row["finished"])
     accepted, ended = row["accepted_at"].timestamp(), row["finished_at"]
@@ -127,14 +101,4 @@ def _read_cursor(cursor: str | None) -> tuple[datetime | None, str | None]:
         raise ValidationFailed({"cursor": ["Not a cursor of this list"]}) from None
 
 
-def _configuration(settings: Settings) -> dict[str, float]:
-    return {
-        "maxConcurrentDeployments": settings.max_concurrent_deployments,
-        "maxDeploymentTimeout": settings.max_deployment_timeout,
-        "maxBatchSize": settings.max_batch_size,
-        "maxBatchTimeout": settings.max_batch_timeout,
-        "maxRetries": settings.max_retries,
-    }
-
-
-HANDLERS = [deployments, queue]
+HANDLERS = [deployments]

@@ -62,6 +62,17 @@ class Decision(EndedRow, frozen=True):
     decided: bool
 
 
+class Origin(msgspec.Struct, frozen=True):
+    """For whom a deployment was made, its outcome, and the project's latest completed one if that is newer."""
+
+    id: str
+    project_id: str
+    organization_id: str
+    user_id: str
+    outcome: str | None
+    newer: str | None
+
+
 class OverdueRow(msgspec.Struct, frozen=True):
     """A deployment without an outcome that ran, or waited (not `admitted`), for too long; `stage` is its step."""
 
@@ -159,6 +170,11 @@ class Deployments:
         """Return what a step may know of the deployment, or None."""
         row = await self._sql.find(self._pool, id=deployment_id)
         return msgspec.convert(dict(row), DeploymentRecord) if row else None
+
+    async def origins(self, deployment_ids: list[str]) -> dict[str, Origin]:
+        """Return, by id, for whom those deployments were made that are recorded."""
+        rows = self._sql.origins(self._pool, ids=deployment_ids)
+        return {row["id"]: msgspec.convert(dict(row), Origin) async for row in rows}
 
     async def build_variables(self, deployment_id: str) -> dict[str, str]:
         """Return the environment variables frozen for this deployment's build.

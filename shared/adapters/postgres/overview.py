@@ -12,10 +12,27 @@ class Waiting(msgspec.Struct, frozen=True, rename="camel"):
     organization_id: str
     waiting: int
     oldest_age_seconds: float
+    running: int
+
+
+class Pause(msgspec.Struct, frozen=True):
+    """Admission is stopped for one organisation, or with None for everyone; `paused_at` in seconds since 1970."""
+
+    organization_id: str | None
+    paused_by: str
+    paused_at: float
+
+
+class Repair(msgspec.Struct, frozen=True):
+    """What one of the reconciler's repairs has mended so far; `last_at` in seconds since 1970."""
+
+    name: str
+    repaired: int
+    last_at: float
 
 
 class Overview:
-    """Reads over the table `deployment`; owns nothing."""
+    """Reads over all deployments, and the switch that stops their admission."""
 
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
@@ -38,3 +55,24 @@ class Overview:
     async def running(self) -> int:
         """Return how many deployments hold a slot."""
         return int(await self._sql.running(self._pool))
+
+    async def pauses(self, organization_id: str | None) -> list[Pause]:
+        """Return for whom admission is stopped; with an organisation only what stops that one."""
+        rows = self._sql.pauses(self._pool, organization_id=organization_id)
+        return [Pause(**row) async for row in rows]
+
+    async def pause(self, organization_id: str | None, paused_by: str) -> None:
+        """Stop admission for an organisation, with None for everyone; who did it first stays recorded."""
+        await self._sql.pause(self._pool, organization_id=organization_id, paused_by=paused_by)
+
+    async def resume(self, organization_id: str | None) -> None:
+        """Take back the pause of an organisation, or with None that of everyone; the others stay."""
+        await self._sql.resume(self._pool, organization_id=organization_id)
+
+    async def repairs(self) -> list[Repair]:
+        """Return what the reconciler has mended."""
+        return [Repair(**row) async for row in self._sql.repairs(self._pool)]
+
+    async def projected(self) -> int:
+        """Return the journal's sequence up to which the status is projected; 0 before the projector's first start."""
+        return int(await self._sql.projected(self._pool))

@@ -26,6 +26,13 @@ select d.id, d.project_id, d.organization_id, d.site, d.target, d.source, d.sett
 from deployment d left join project p on p.id = d.project_id
 where d.id = :id;
 
+-- name: origins
+select d.id, d.project_id, d.organization_id, d.user_id, d.outcome, (
+    select n.id from deployment n
+    where n.project_id = d.project_id and n.accepted_at > d.accepted_at and n.outcome = 'completed'
+    order by n.accepted_at desc limit 1) as newer
+from deployment d where d.id = any(:ids::text[]);
+
 -- name: insert_release$
 -- The id is derived from the deployment's, so that every call names the same release.
 with inserted as (
@@ -77,11 +84,7 @@ on conflict (name) do update set repaired = repair.repaired + excluded.repaired,
 select d.id, d.project_id, d.organization_id, d.retry_of, d.accepted_at, d.admitted_at, d.outcome as decided, d.failure as decided_failure,
   d.url as decided_url, d.ended_at,
   p.stage, p.progress, p.finished, p.outcome, p.failure, p.url, p.finished_at,
-  case when d.admitted_at is null and d.outcome is null then (
-    select count(*) + 1 from deployment w
-    where w.admitted_at is null and w.outcome is null
-      and (w.priority > d.priority or (w.priority = d.priority and w.accepted_at < d.accepted_at))
-  ) end as queue_position,
+  q.queue_position, q.place, q.running, q.running_of_one, q.paused,
   coalesce((
     select jsonb_agg(jsonb_build_object(
       'step', s.step, 'status', s.status, 'attempts', s.attempts, 'detail', s.detail, 'failure', s.failure,
@@ -89,6 +92,7 @@ select d.id, d.project_id, d.organization_id, d.retry_of, d.accepted_at, d.admit
     from deployment_step s where s.deployment_id = d.id
   ), '[]') as steps
 from deployment d left join deployment_progress p on p.deployment_id = d.id
+left join lateral place_in_queue(d.id) q on true
 where d.id = :id;
 
 -- name: recent

@@ -3,12 +3,12 @@
 drop index deployment_claim;
 create unique index deployment_claim on deployment (project_id) where outcome is null;
 create unique index deployment_slot on deployment (project_id) where admitted_at is not null and freed_at is null;
-create index deployment_freed on deployment (freed_at);
+create index deployment_freed on deployment (freed_at) where freed_at is not null;
 create index deployment_active on deployment (project_id) where freed_at is null;
 
 -- Admission looks at each waiting organisation once, not at each waiting deployment.
 drop index deployment_waiting;
-create index deployment_waiting on deployment (organization_id, priority desc, accepted_at)
+create index deployment_waiting on deployment (organization_id, priority desc, accepted_at, id)
   where admitted_at is null and outcome is null;
 drop index deployment_running;
 create index deployment_running on deployment (organization_id) where admitted_at is not null and freed_at is null;
