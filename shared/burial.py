@@ -8,7 +8,7 @@ import time
 import msgspec
 from opentelemetry.trace import SpanKind
 
-from shared.adapters.jetstream.bus import Bus, decode_event
+from shared.adapters.jetstream.bus import Bus, decode_command, decode_event
 from shared.adapters.postgres.deployments import Deployments
 from shared.conclusion import conclude
 from shared.contracts import subjects
@@ -23,6 +23,8 @@ PROCESSING_TIMEOUT = "processing_timeout"
 INVALID_MESSAGE = "invalid_message"
 SYSTEM_ERROR = "system_error"
 _TIMEOUTS = ("STEP_TIMEOUT", "DEPLOYMENT_TIMEOUT")
+_LONGEST_BODY = 100_000
+"""Characters of the original that a letter keeps: escaped as JSON they still fit into one message."""
 
 
 class Remains(msgspec.Struct, frozen=True):
@@ -50,15 +52,15 @@ async def bury(
         bus: where it is kept and said.
         actor: who gives it up.
         remains: the original.
-        reason: one of the four; by default it follows from how its attempts failed.
-        failure: what people are told; by default the failure of the last attempt.
+        reason: one of the four, given together with `failure`.
+        failure: what people are told; by default both follow from the command and its attempts.
     """
     step = subjects.actor_in_command(remains.subject)
     deployment_id = subjects.deployment_in_command(remains.subject)
     traceparent = remains.headers.get(TRACEPARENT, "")
     failures = await _failures(bus, step, deployment_id)
-    failure = failure or (failures[-1] if failures else _unexplained(step))
-    reason = reason or _reason(failures)
+    if failure is None:
+        reason, failure = _diagnosis(step, remains, failures)
     attributes = message_attributes(actor, remains.subject, deployment_id)
     with span(f"bury {step}", traceparent, kind=SpanKind.CONSUMER, attributes=attributes) as current:
         mark_failed(current, reason, failure.message)
@@ -68,7 +70,7 @@ async def bury(
             reason=reason,
             deliveries=remains.deliveries,
             died_at=time.time(),
-            body=remains.data.decode(errors="replace"),
+            body=_body(remains.data),
             trace_id=trace_id_in(traceparent),
             errors=tuple(f"{failed.code}: {failed.message}" for failed in _told(failures, failure)),
         )
@@ -95,16 +97,24 @@ async def _failures(bus: Bus, step: str, deployment_id: str) -> list[Failure]:
     return [event.failure for event in events if isinstance(event, Failed)]
 
 
+def _body(data: bytes) -> str:
+    text = data.decode(errors="replace")
+    return text if len(text) <= _LONGEST_BODY else f"{text[:_LONGEST_BODY]} … ({len(data)} bytes)"
+
+
 def _told(failures: list[Failure], last: Failure) -> list[Failure]:
     return failures if last in failures else [*failures, last]
 
 
-def _reason(failures: list[Failure]) -> str:
+def _diagnosis(step: str, remains: Remains, failures: list[Failure]) -> tuple[str, Failure]:
+    """Return why a command died: it could not be read, its attempts failed, or they never answered."""
+    try:
+        decode_command(remains.data, remains.subject)
+    except msgspec.DecodeError as error:
+        unread = ZepidError("QUEUE_PROCESSING_FAILED", f"the command could not be read: {error}")
+        return INVALID_MESSAGE, unread.failure(step)
     if not failures:
-        return SYSTEM_ERROR
-    return PROCESSING_TIMEOUT if failures[-1].code in _TIMEOUTS else MAX_RETRIES_EXCEEDED
-
-
-def _unexplained(step: str) -> Failure:
-    message = f"every attempt of the {step} step ended without an answer (its process was killed)"
-    return ZepidError("WORKER_LOST", message).failure(step)
+        message = f"every attempt of the {step} step ended without an answer (its process was killed)"
+        return SYSTEM_ERROR, ZepidError("WORKER_LOST", message).failure(step)
+    last = failures[-1]
+    return PROCESSING_TIMEOUT if last.code in _TIMEOUTS else MAX_RETRIES_EXCEEDED, last

@@ -41,7 +41,9 @@ class DeadLetters:
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Handle advisories, and sweep for what none announced, until `stopping` is set."""
-        await asyncio.gather(self._listen(stopping), self._sweep_regularly(stopping))
+        async with asyncio.TaskGroup() as both:
+            both.create_task(self._listen(stopping))
+            both.create_task(self._sweep_regularly(stopping))
 
     async def _listen(self, stopping: asyncio.Event) -> None:
         settings = self._settings
@@ -55,7 +57,10 @@ class DeadLetters:
             remains = await self._remains(msgspec.json.decode(message.data, type=Advisory))
             if remains is not None:
                 await self._give_up(remains)
-            await message.ack_sync(timeout=5)
+            await self._bus.acknowledge(message)
+        except msgspec.DecodeError as error:
+            log.error("unreadable advisory dropped", subject=message.subject, error=str(error))
+            await self._bus.acknowledge(message)
         except AWAY as error:
             log.warning("dead letter postponed", error=repr(error))
             with contextlib.suppress(*BROKER_AWAY):
@@ -72,8 +77,7 @@ class DeadLetters:
 
     async def _give_up(self, remains: Remains) -> None:
         await bury(self._deployments, self._bus, _ACTOR, remains)
-        with contextlib.suppress(nats.js.errors.NotFoundError):
-            await self._bus.jetstream.delete_msg(self._settings.deployment_queue_name, remains.sequence)
+        await self._bus.delete(self._settings.deployment_queue_name, remains.sequence)
 
     async def _remains(self, advisory: Advisory) -> Remains | None:
         """Return the message that the advisory names, None when it is gone or another one.
