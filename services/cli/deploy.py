@@ -1,11 +1,12 @@
 """`zepid deploy`: a folder becomes a live site."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 
 from services.cli.choice import Choice, choose_project
-from services.cli.connection import find_connection
+from services.cli.connection import Connection, find_connection
 from services.cli.errors import CommandError, NoConnection
 from services.cli.events import Accepted, DeployResult, ProjectChosen, Scanned, View
 from services.cli.scan import scan
@@ -26,9 +27,14 @@ async def deploy_folder(client: Client, folder: Path, view: View, choice: Choice
         CommandError: the folder cannot be deployed or the project is unclear; nothing was deployed.
         ClientError: the service refused or is away; a deployment that was accepted goes on.
     """
+    return await show_deployment(client, view, lambda: _start(client, folder, view, choice or Choice()))
+
+
+async def show_deployment(client: Client, view: View, start: Callable[[], Awaitable[str]]) -> DeployResult:
+    """Start a deployment with `start`, which returns its id, show it, and return how it ended; see `deploy_folder`."""
     deployment_id: str | None = None
     try:
-        deployment_id = await _start(client, folder, view, choice or Choice())
+        deployment_id = await start()
         view.show(Accepted(deployment_id=deployment_id))
         result = _result(await watch(client, deployment_id, view))
         view.show(result)
@@ -48,14 +54,30 @@ async def run_deploy(
 ) -> DeployResult:
     """Deploy a folder to the server that is meant, shown in the form that fits; see `deploy_folder`."""
     view = view_for(as_json=as_json)
-    try:
-        connection = find_connection(url, token)
-    except NoConnection as error:
-        view.show(DeployResult(deployment_id=None, status="error", diagnosis=_diagnosis(error)))
-        raise
+    connection = _connection(url, token, view)
     async with Client(connection.url, connection.token) as client:
         organization_id = connection.organization_id or None
         return await deploy_folder(client, folder, view, replace(choice, organization_id=organization_id))
+
+
+async def run_retry(deployment_id: str, *, url: str | None, token: str | None, as_json: bool) -> DeployResult:
+    """Deploy the snapshot of an ended deployment again, shown in the form that fits; see `deploy_folder`."""
+    view = view_for(as_json=as_json)
+    connection = _connection(url, token, view)
+    async with Client(connection.url, connection.token) as client:
+
+        async def start() -> str:
+            return (await client.retry(deployment_id)).deployment_id
+
+        return await show_deployment(client, view, start)
+
+
+def _connection(url: str | None, token: str | None, view: View) -> Connection:
+    try:
+        return find_connection(url, token)
+    except NoConnection as error:
+        view.show(DeployResult(deployment_id=None, status="error", diagnosis=_diagnosis(error)))
+        raise
 
 
 async def _start(client: Client, folder: Path, view: View, choice: Choice) -> str:

@@ -15,7 +15,7 @@ import typer
 from services.cli.errors import FAILED
 from services.cli.options import Json, Token, Url
 
-EXTENSIONS = ("services.cli.up", "services.cli.bench")
+EXTENSIONS = ("services.cli.up", "services.cli.control", "services.cli.dlq", "services.cli.queue", "services.cli.bench")
 """Modules with commands of their own; importing one must be cheap."""
 
 app = typer.Typer(

@@ -55,6 +55,8 @@ def waiting_note(status: DeploymentStatus) -> str:
     """Return what a deployment that has not started waits for."""
     if status.queue_position is None:
         return "waiting to start"
+    if status.queue_paused:
+        return f"waiting to start: number {status.queue_position} in the queue, which an operator has paused"
     start = f", about {status.estimated_start_seconds:.0f} s" if status.estimated_start_seconds else ""
     return f"waiting to start: number {status.queue_position} in the queue{start}"
 
@@ -82,4 +84,4 @@ def goes_on(deployment_id: str | None) -> str:
     """Return what became of a deployment that is no longer watched."""
     if deployment_id is None:
         return "Nothing was deployed."
-    return f"The deployment goes on. Watch it: zepid logs -f {deployment_id}"
+    return f"The deployment goes on. Watch it: zepid logs -f {deployment_id}. Stop it: zepid cancel {deployment_id}"

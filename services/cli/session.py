@@ -59,7 +59,7 @@ def explanation(error: ClientError) -> list[str]:
     if error.status in (401, 403):
         lines.append("Set ZEPID_TOKEN to a token of this server with the needed scope.")
     if active := error.body.get("deploymentId"):
-        lines.append(f"It is {active}. Watch it: zepid logs -f {active}")
+        lines.append(f"It is {active}. Watch it: zepid logs -f {active}. Stop it: zepid cancel {active}")
     if error.retry_after:
         lines.append(f"Try again in {error.retry_after} s.")
     if error.status >= 500 and error.request_id:

@@ -9,11 +9,37 @@ from services.gateway.errors import EXCEPTION_HANDLERS
 from services.gateway.openapi import openapi_config
 from services.gateway.ports import Gateway, GatewayPorts, GatewayRequest
 from services.gateway.request_id import HEADER, echo_request_id
-from services.gateway.routes import deployments, health, live, logs, operations, projects, service, sources
+from services.gateway.routes import (
+    control,
+    dead_letters,
+    deployments,
+    health,
+    live,
+    logs,
+    metrics,
+    operations,
+    projects,
+    queue,
+    service,
+    sources,
+)
 
 __all__ = ["GatewayPorts", "create_app"]
 
-_ROUTES = (service, deployments, live, logs, projects, sources, health, operations)
+_ROUTES = (
+    service,
+    deployments,
+    control,
+    live,
+    logs,
+    projects,
+    sources,
+    health,
+    operations,
+    queue,
+    dead_letters,
+    metrics,
+)
 _LOCALHOST = r"https?://(localhost|127\.0\.0\.1|\[::1\]|[a-z0-9-]+\.localhost)(:\d+)?$"
 _BODY_BYTES = 1024 * 1024
 _CORS_SECONDS = 86_400

@@ -6,6 +6,8 @@ from collections.abc import Coroutine
 from shared.contracts.errors import ZepidError
 from shared.telemetry import log
 
+_DRAIN_SECONDS = 3.0
+
 
 class Background:
     """Tasks that are kept until they are done; their failures are logged."""
@@ -20,9 +22,11 @@ class Background:
         task.add_done_callback(self._finished)
 
     async def drain(self) -> None:
-        """Wait until everything that was begun is done."""
+        """Wait a moment for what was begun; the reconciler does what a broker that is away keeps from being done."""
         if self._tasks:
-            await asyncio.wait(self._tasks)
+            _, unfinished = await asyncio.wait(set(self._tasks), timeout=_DRAIN_SECONDS)
+            for task in unfinished:
+                task.cancel()
 
     def _finished(self, task: "asyncio.Task[None]") -> None:
         self._tasks.discard(task)

@@ -143,8 +143,9 @@ _MEANINGS = {
     401: "No valid token",
     403: "The token may not do this",
     404: "There is no such thing, or the token's organisation does not own it",
-    409: "Another deployment of the project is running; `deploymentId` names it",
+    409: "It does not fit the present state; `deploymentId` names the deployment that is in the way",
     413: "The body is too large",
+    429: "The queue or the quota of the organisation is used up; `Retry-After` says when to try again, if that helps",
     503: "A dependency is away; `Retry-After` says when to try again",
 }
 

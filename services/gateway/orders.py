@@ -16,7 +16,7 @@ _REQUIRED = {
     "orgId": "Organization ID is required",
     "userId": "User ID is required",
 }
-_NOT_YET = ("customDomain", "initFiles", "historyMessages", "supersede", "config")
+_NOT_YET = ("customDomain", "initFiles", "historyMessages", "config")
 _EMPTY: tuple[Any, ...] = (None, "", "[]", [], {}, False)
 
 
@@ -36,6 +36,7 @@ class DeployOrder(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         priority: 1 to 10, the highest is admitted first.
         source: the tree to deploy; the project's latest by default.
         target: where it goes live.
+        supersede: cancel the project's present deployment instead of being refused.
     """
 
     project_id: str
@@ -44,6 +45,7 @@ class DeployOrder(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     priority: Annotated[int, Meta(ge=1, le=10)] = 5
     source: SnapshotSource | None = None
     target: Literal["local"] = "local"
+    supersede: bool = False
 
 
 _FIELDS = msgspec.structs.fields(DeployOrder)

@@ -62,6 +62,16 @@ class AcceptedDeployment(Answer, frozen=True):
     deployment_id: str
     status: str = "queued"
     message: str = ""
+    superseded_id: str | None = None
+    retry_of: str | None = None
+
+
+class CancelledDeployment(Answer, frozen=True):
+    """A deployment that is cancelled; its status says so when its processes are dead."""
+
+    deployment_id: str
+    status: str = "cancelled"
+    message: str = ""
 
 
 class StepState(Answer, frozen=True):
@@ -90,6 +100,8 @@ class DeploymentStatus(Answer, frozen=True):
     worker_url: str | None = None
     queue_position: int | None = None
     estimated_start_seconds: float | None = None
+    retry_of: str | None = None
+    queue_paused: bool = False
     steps: dict[str, StepState] = {}
     diagnosis: Failure | None = None
 
@@ -140,6 +152,110 @@ class DeploymentPage(Answer, frozen=True):
 
     deployments: tuple[DeploymentRow, ...]
     next_cursor: str | None = None
+
+
+class LetterRow(Answer, frozen=True):
+    """A dead letter in a list; `error` is its last."""
+
+    sequence: int
+    died_at: str
+    actor: str
+    reason: str
+    deployment_id: str
+    deliveries: int = 0
+    error: str = ""
+    organization_id: str | None = None
+    project_id: str | None = None
+
+
+class LetterPage(Answer, frozen=True):
+    """Dead letters, newest first; `next_cursor` asks for the next page."""
+
+    letters: tuple[LetterRow, ...]
+    next_cursor: int | None = None
+
+
+class WholeLetter(LetterRow, frozen=True):
+    """Everything about a dead letter; `errors` one an attempt, `deployment` where it stands now."""
+
+    errors: tuple[str, ...] = ()
+    body: str = ""
+    trace_id: str = ""
+    deployment: DeploymentStatus | None = None
+
+
+class RedrivenLetter(Answer, frozen=True):
+    """A letter that was redriven; without `new_deployment_id` its cleanup was queued again."""
+
+    sequence: int
+    deployment_id: str
+    new_deployment_id: str | None = None
+
+
+class RefusedLetter(Answer, frozen=True):
+    """A letter that stays, with why."""
+
+    sequence: int
+    code: str
+    message: str
+
+
+class Redrive(Answer, frozen=True):
+    """What became of letters; with `next` there are more after that sequence."""
+
+    redriven: tuple[RedrivenLetter, ...] = ()
+    refused: tuple[RefusedLetter, ...] = ()
+    next: int | None = None
+
+
+class DiscardedLetter(Answer, frozen=True):
+    """A letter that is gone."""
+
+    sequence: int
+
+
+class Backlog(Answer, frozen=True):
+    """One actor's queue; `oldest_age_seconds` of the oldest message that is not done."""
+
+    pending: int = 0
+    in_flight: int = 0
+    redelivered: int = 0
+    oldest_age_seconds: float | None = None
+
+
+class WaitingOrganization(Answer, frozen=True):
+    """An organisation's deployments that wait; `running` of it hold a slot, `limit` may."""
+
+    organization_id: str
+    waiting: int
+    oldest_age_seconds: float
+    running: int = 0
+    limit: int = 0
+
+
+class Pause(Answer, frozen=True):
+    """Admission is stopped for an organisation, without one for everyone."""
+
+    paused_by: str
+    paused_at: str
+    organization_id: str | None = None
+
+
+class Paused(Answer, frozen=True):
+    """For whom admission is stopped."""
+
+    paused: tuple[Pause, ...] = ()
+
+
+class QueueState(Answer, frozen=True):
+    """What waits where."""
+
+    actors: dict[str, Backlog]
+    waiting: tuple[WaitingOrganization, ...]
+    running: int
+    paused: tuple[Pause, ...] = ()
+    dead_letters: int = 0
+    configuration: dict[str, float] = {}
 
 
 class Health(Answer, frozen=True):

@@ -11,15 +11,23 @@ import msgspec
 
 from shared.client.answers import (
     AcceptedDeployment,
+    CancelledDeployment,
     DeploymentPage,
     DeploymentStatus,
+    DiscardedLetter,
     Health,
     Identity,
+    LetterPage,
     LogPage,
     LogRecord,
+    Paused,
     Project,
     ProjectPage,
+    QueueState,
+    Redrive,
+    RedrivenLetter,
     SourceState,
+    WholeLetter,
 )
 from shared.client.errors import ApiError, ServerAway, error_of
 from shared.client.sse import ServerEvent, Subscription
@@ -115,6 +123,14 @@ class Client:
             body["source"] = {"type": "snapshot", "id": snapshot_id}
         return await self._ask("POST", "/deploy", AcceptedDeployment, json=body)
 
+    async def cancel(self, deployment_id: str) -> CancelledDeployment:
+        """Decide that a deployment is cancelled; doing it again changes nothing."""
+        return await self._ask("POST", f"/deploy/{deployment_id}/cancel", CancelledDeployment)
+
+    async def retry(self, deployment_id: str) -> AcceptedDeployment:
+        """Start a new deployment of the snapshot that an ended one was made from."""
+        return await self._ask("POST", f"/deploy/{deployment_id}/retry", AcceptedDeployment)
+
     async def status(self, deployment_id: str) -> DeploymentStatus:
         """Return where a deployment stands."""
         return await self._ask("GET", f"/deploy/{deployment_id}/status", DeploymentStatus)
@@ -153,6 +169,47 @@ class Client:
                 elif event.name == "gap":
                     yield None
 
+    async def dead_letters(
+        self,
+        reason: str | None = None,
+        step: str | None = None,
+        organization_id: str | None = None,
+        limit: int = 50,
+        cursor: int | None = None,
+    ) -> LetterPage:
+        """Return one page of dead letters, newest first."""
+        params = {"reason": reason, "actor": step, "orgId": organization_id, "limit": limit, "cursor": cursor}
+        return await self._ask("GET", "/status/dlq", LetterPage, params=params)
+
+    async def dead_letter(self, sequence: int) -> WholeLetter:
+        """Return a whole dead letter."""
+        return await self._ask("GET", f"/status/dlq/{sequence}", WholeLetter)
+
+    async def redrive(self, sequence: int) -> RedrivenLetter:
+        """Make a new deployment of a dead letter's snapshot; a cleanup is queued again instead."""
+        return await self._ask("POST", f"/status/dlq/{sequence}/redrive", RedrivenLetter)
+
+    async def redrive_all(self, chosen: dict[str, str], *, rate: float, limit: int = 100, after: int = 0) -> Redrive:
+        """Redrive `limit` letters that fit, oldest first; `chosen` holds `reason`, `actor`, `orgId` or `before`."""
+        order = {"filter": chosen, "ratePerSecond": rate, "limit": limit, "after": after}
+        return await self._ask("POST", "/status/dlq/redrive", Redrive, json=order)
+
+    async def discard(self, sequence: int, reason: str) -> DiscardedLetter:
+        """Remove a dead letter for good."""
+        return await self._ask("DELETE", f"/status/dlq/{sequence}", DiscardedLetter, json={"reason": reason})
+
+    async def queue(self) -> QueueState:
+        """Return what waits where."""
+        return await self._ask("GET", "/status/queue", QueueState)
+
+    async def pause(self, organization_id: str | None = None) -> Paused:
+        """Let nothing more of an organisation start, or with None of anyone."""
+        return await self._ask("POST", "/status/queue/pause", Paused, json=_meaning(organization_id))
+
+    async def resume(self, organization_id: str | None = None) -> Paused:
+        """Take back the pause of an organisation, or with None that of everyone."""
+        return await self._ask("POST", "/status/queue/resume", Paused, json=_meaning(organization_id))
+
     async def health(self) -> Health:
         """Return the health of the service and of its dependencies; an unhealthy one is no error."""
         try:
@@ -183,6 +240,10 @@ class Client:
         if not response.is_success:
             raise error_of(response)
         return response
+
+
+def _meaning(organization_id: str | None) -> dict[str, str]:
+    return {"orgId": organization_id} if organization_id else {}
 
 
 def _is_loopback(url: str) -> bool:

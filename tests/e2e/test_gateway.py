@@ -179,7 +179,7 @@ async def test_an_accepted_deployment_is_recorded_and_wakes_intake(stand):
 async def test_wrong_fields_are_named_all_at_once_and_before_the_token_is_looked_at(stand):
     answer = await stand.client.post(
         "/deploy",
-        json={"projectId": "", "userId": 5, "initFiles": [{"path": "a"}], "supersede": True, "historyMessages": "[]"},
+        json={"projectId": "", "userId": 5, "initFiles": [{"path": "a"}], "supersede": "yes", "historyMessages": "[]"},
         headers={"authorization": ""},
     )
     body = answer.json()
@@ -233,7 +233,7 @@ async def test_only_the_public_routes_answer_without_a_token(stand):
         for route in app_routes:
             for method in route.methods - {"OPTIONS"}:
                 path = route.path.replace("{deployment_id:str}", "deploy_1").replace("{project_id:str}", "p")
-                path = path.replace("{digest:str}", "0" * 64).replace("{path:str}", "x")
+                path = path.replace("{digest:str}", "0" * 64).replace("{path:str}", "x").replace("{sequence:int}", "1")
                 order = {"projectId": "p", "orgId": "acme", "userId": "ada"}
                 answer = await anonymous.request(method, path, json=order if path == "/deploy" else None)
                 assert "authorization" not in answer.request.headers

@@ -124,6 +124,10 @@ class Service:
             case "POST", ["deploy"]:
                 self.deployed.append(msgspec.json.decode(body))
                 return self.refusal or (200, {"success": True, "deploymentId": f"deploy_{len(self.deployed)}"})
+            case "POST", ["deploy", deployment_id, "cancel"]:
+                return self.refusal or (200, {"deploymentId": deployment_id, "message": "Deployment cancelled"})
+            case "POST", ["deploy", deployment_id, "retry"]:
+                return self.refusal or (200, {"deploymentId": "deploy_2", "retryOf": deployment_id})
             case "GET", ["deploy", deployment_id, "status"]:
                 return 200, self._frames(["", deployment_id, "events"])[-1][2]
             case "GET", ["deploy", deployment_id, "logs"]:

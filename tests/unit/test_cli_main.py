@@ -48,7 +48,7 @@ def test_help_needs_no_heavy_import() -> None:
     assert loaded.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("command", ["deploy", "status", "logs", "ls", "open", "doctor"])
+@pytest.mark.parametrize("command", ["deploy", "status", "logs", "ls", "open", "doctor", "cancel", "retry"])
 async def test_every_command_shows_an_example_and_offers_json(command: str) -> None:
     code, out, _ = await run_zepid(command, "--help")
 

@@ -74,7 +74,7 @@ def test_status_words_and_steps_translate_both_ways():
         ({"customDomain": "a.example"}, "customDomain"),
         ({"initFiles": [{"path": "a", "content": ""}]}, "initFiles"),
         ({"historyMessages": '[{"type": "diff"}]'}, "historyMessages"),
-        ({"supersede": True}, "supersede"),
+        ({"supersede": "yes"}, "supersede"),
         ({"config": {"timeout": 1}}, "config"),
     ],
 )

@@ -1,0 +1,165 @@
+"""Recording a deployment: the one way of `POST /deploy` and of a retry, and why it may be refused."""
+
+import time
+from functools import partial
+from uuid import uuid4
+
+import msgspec
+from litestar.status_codes import HTTP_200_OK
+from opentelemetry.trace import SpanKind
+
+from services.gateway.errors import ValidationFailed
+from services.gateway.lookup import PROJECT_NOT_FOUND
+from services.gateway.ports import Gateway, GatewayRequest
+from services.gateway.queue_estimate import QueuePlace
+from shared.adapters.postgres.deployments import Verdict
+from shared.conclusion import interrupt
+from shared.contracts.errors import Failure, ZepidError
+from shared.outage import insist
+from shared.telemetry import TRACEPARENT, current_traceparent, span
+from shared.times import iso_time
+
+GATEWAY = "gateway"
+"""Who decides what callers ask for; also where a cancelled deployment stood that had not begun a step."""
+_IN_PROGRESS = (
+    "Cannot start new deployment. Project is currently in '{state}' state. "
+    "Please wait for the current deployment to complete."
+)
+_RETRY_SECONDS = 10
+
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """A deployment to be recorded.
+
+    Attributes:
+        id: its id, where asking twice is to make one deployment; by default a new one.
+        snapshot_id: the tree to deploy; by default the project's latest.
+        retry_of: deploy the frozen snapshot of that deployment, with its priority and target.
+        supersede: cancel the project's present deployment instead of being refused.
+    """
+
+    project_id: str
+    organization_id: str
+    user_id: str
+    id: str = ""
+    priority: int = 5
+    target: str = ""
+    snapshot_id: str | None = None
+    retry_of: str | None = None
+    supersede: bool = False
+
+
+class DeployAnswer(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A recorded deployment: `deploymentId` for current clients, `id` and `details` for first ones.
+
+    `superseded_id` is the deployment that was cancelled for it, `retry_of` the one whose snapshot it deploys again.
+    """
+
+    deployment_id: str
+    id: str
+    timestamp: str
+    success: bool = True
+    status: str = "queued"
+    message: str = "Deployment initiated successfully"
+    details: dict[str, str] = msgspec.field(default_factory=lambda: {"status": "queued"})
+    superseded_id: str | msgspec.UnsetType = msgspec.UNSET
+    retry_of: str | msgspec.UnsetType = msgspec.UNSET
+
+
+async def accept(request: GatewayRequest, route: str, wanted: Wanted) -> DeployAnswer:
+    """Record a deployment and wake intake, without waiting for the broker; its trace begins with `route`.
+
+    Raises:
+        ZepidError: it is refused, and nothing was changed.
+    """
+    deployment_id = wanted.id or f"deploy_{uuid4().hex}"
+    given = request.headers.get(TRACEPARENT, "")
+    attributes = {
+        "http.request.method": "POST",
+        "http.route": route,
+        "url.path": request.url.path,
+        "url.scheme": request.url.scheme,
+        "zepid.deployment.id": deployment_id,
+        "zepid.project.id": wanted.project_id,
+    }
+    with span(f"POST {route}", given, kind=SpanKind.SERVER, attributes=attributes) as current:
+        verdict = await _record(request.gateway, wanted, deployment_id, current_traceparent(given))
+        refusal = None if verdict.verdict == "accepted" else await _refusal(request.gateway, wanted, verdict)
+        current.set_attribute("http.response.status_code", refusal.code.status if refusal else HTTP_200_OK)
+    if refusal:
+        raise refusal
+    return DeployAnswer(
+        deployment_id=deployment_id,
+        id=deployment_id,
+        timestamp=iso_time(time.time()),
+        superseded_id=verdict.superseded_id or msgspec.UNSET,
+        retry_of=wanted.retry_of or msgspec.UNSET,
+    )
+
+
+async def _record(gateway: Gateway, wanted: Wanted, deployment_id: str, traceparent: str) -> Verdict:
+    ports = gateway.ports
+    superseded = ZepidError("CANCELLED", f"superseded by deployment {deployment_id}").failure(GATEWAY)
+    verdict = await ports.deployments.accept(
+        id=deployment_id,
+        project_id=wanted.project_id,
+        organization_id=wanted.organization_id,
+        user_id=wanted.user_id,
+        priority=wanted.priority,
+        target=wanted.target,
+        snapshot_id=wanted.snapshot_id,
+        traceparent=traceparent,
+        max_waiting=ports.settings.max_waiting_per_organization,
+        retry_of=wanted.retry_of,
+        superseding=superseded if wanted.supersede else None,
+    )
+    if verdict.superseded_id:
+        _end_superseded(gateway, verdict.superseded_id, superseded)
+    if verdict.verdict == "accepted":
+        gateway.background.start(
+            ports.bus.wake_intake(deployment_id, traceparent), f"waking intake for {deployment_id}"
+        )
+    return verdict
+
+
+def _end_superseded(gateway: Gateway, deployment_id: str, failure: Failure) -> None:
+    """Call off what acceptance has cancelled; deciding it again gives its row and changes nothing."""
+
+    async def call_off() -> None:
+        ports = gateway.ports
+        await insist(partial(interrupt, ports.deployments, ports.bus, GATEWAY, deployment_id, "cancelled", failure))
+
+    gateway.background.start(call_off(), f"calling off {deployment_id}")
+
+
+async def _refusal(gateway: Gateway, wanted: Wanted, verdict: Verdict) -> ZepidError:
+    match verdict.verdict:
+        case "not_found":
+            return ZepidError("PROJECT_NOT_FOUND", PROJECT_NOT_FOUND)
+        case "inactive":
+            return ZepidError("PROJECT_INACTIVE", "The project is not active")
+        case "snapshot_not_found":
+            return ValidationFailed({"source": ["The project has no snapshot of this id"]})
+        case "queue_full":
+            message = "Too many deployments of the organisation wait already. Try again when some have started."
+            return ZepidError("QUEUE_FULL", message, retry_after=await _next_start(gateway, wanted.organization_id))
+        case "quota_exceeded":
+            message = "The organisation's plan has no deployment left in this period."
+            return ZepidError("DEPLOYMENT_QUOTA_EXCEEDED", message)
+        case _:
+            message = _IN_PROGRESS.format(state=verdict.active_state)
+            return ZepidError("DEPLOYMENT_IN_PROGRESS", message, details={"deploymentId": verdict.active_id})
+
+
+async def _next_start(gateway: Gateway, organization_id: str) -> int:
+    """Return the seconds until the organisation's next deployment will probably start."""
+    overview = gateway.ports.overview
+    of_one = next(iter(await overview.waiting(organization_id)), None)
+    place = QueuePlace(
+        queue_position=1,
+        place=1,
+        running=await overview.running(),
+        running_of_one=of_one.running if of_one else 0,
+        paused=False,
+    )
+    return await gateway.queue_estimate.seconds(place) or _RETRY_SECONDS
