@@ -34,10 +34,9 @@ class Attempt(msgspec.Struct, frozen=True):
         """The attempts of every step, this one counted."""
         return {**self.command.attempts, self.command.step: self.number}
 
-    @property
-    def attempts_before(self) -> dict[str, int]:
-        """The attempts of every step, this one not counted."""
-        return {**self.command.attempts, self.command.step: self.number - 1}
+    def attempts_until(self, number: int) -> dict[str, int]:
+        """The attempts of every step, those of this one up to `number`."""
+        return {**self.command.attempts, self.command.step: number}
 
     @property
     def copy(self) -> str:

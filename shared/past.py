@@ -4,7 +4,7 @@ from enum import Enum
 
 from shared.adapters.jetstream.bus import Bus
 from shared.attempt import Attempt
-from shared.contracts.events import Ended, Event, Failed, Started, Succeeded
+from shared.contracts.events import Ended, Event, Failed, Started, Succeeded, WentBack
 from shared.pipeline import BY_NAME
 
 
@@ -15,25 +15,28 @@ class Interrupted(Enum):
     ON_THE_WAY = "it did not reach a worker, or only for a moment"
 
 
-async def look_back(bus: Bus, attempt: Attempt) -> Ended | Succeeded | Interrupted | None:
+async def look_back(bus: Bus, attempt: Attempt) -> Ended | Succeeded | WentBack | Interrupted | None:
     """Return why the attempt is not to be made as ordered, None when it is.
 
-    The deployment has ended (which does not stop what cleans up), the step has succeeded in this
-    epoch, or the broker delivers again although no attempt failed.
+    The deployment has ended (which does not stop what cleans up), the step has succeeded or gone
+    back in this epoch or a later one (which does not stop a cleanup that is ordered again: a database
+    that crashed may have forgotten the last one), or the broker delivers again although no attempt failed.
     """
     command = attempt.command
+    cleans_up = BY_NAME[command.step].cleans_up
+    repeats = cleans_up and command.issue > 0
     kinds: list[type[Event]] = [Succeeded]
-    if not BY_NAME[command.step].cleans_up:
-        kinds.append(Ended)
+    if not cleans_up:
+        kinds += [Ended, WentBack]
     if attempt.delivery > 1:
         kinds += [Started, Failed]
     found = await bus.latest(command, *kinds)
     for event in found:
         if isinstance(event, Ended):
             return event
-    for event in found:
-        if isinstance(event, Succeeded) and event.epoch == command.epoch:
-            return event
+    done = [event for event in found if isinstance(event, Succeeded | WentBack) and event.epoch >= command.epoch]
+    if done and not repeats:
+        return done[-1]
     return _interruption(attempt, found) if attempt.delivery > 1 else None
 
 

@@ -53,9 +53,13 @@ class Settlement:
         """Publish the command again, so that shutting down costs no delivery."""
         await self._reissue(attempt, attempts=attempt.attempts)
 
-    async def take_up(self, attempt: Attempt, interruptions: int) -> None:
-        """Publish the command of an interrupted attempt again, so that being killed costs no retry."""
-        await self._reissue(attempt, attempts=attempt.attempts_before, interruptions=interruptions)
+    async def take_up(self, attempt: Attempt, interruptions: int, *, worked: bool) -> None:
+        """Publish an interrupted command again, so that being killed costs no retry.
+
+        The delivery before this one counts as an attempt when work had begun (`worked`).
+        """
+        attempts = attempt.attempts_until(attempt.number - (1 if worked else 2))
+        await self._reissue(attempt, attempts=attempts, interruptions=interruptions)
 
     async def refuse(self, attempt: Attempt, decided: str) -> None:
         """Say that a result came too late and changed nothing; `decided` is what had been decided."""
@@ -114,8 +118,6 @@ class Settlement:
         resumed = msgspec.structs.replace(
             command, step=step, epoch=command.epoch + 1, issue=0, interruptions=0, attempts=attempt.attempts
         )
-        await asyncio.gather(
-            self._bus.send(resumed, attempt.traceparent),
-            self._bus.record(attempt.went_back(failure, resumed), attempt.traceparent),
-        )
+        await self._bus.record(attempt.went_back(failure, resumed), attempt.traceparent)
+        await self._bus.send(resumed, attempt.traceparent)
         log.warning("went back", to=step, epoch=resumed.epoch, code=failure.code)

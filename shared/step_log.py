@@ -3,12 +3,14 @@
 import asyncio
 import contextlib
 import time
+from functools import partial
 
 from shared.adapters.jetstream.bus import Bus
 from shared.attempt import Attempt
 from shared.contracts.errors import ZepidError
 from shared.contracts.messages import LogChunk, LogLine
 from shared.log_lines import LINES_PER_CHUNK
+from shared.outage import insist
 from shared.telemetry import log
 
 CHUNK_BYTES = 32 * 1024
@@ -82,6 +84,9 @@ class JournalLog:
         )
         self._number += 1
         try:
-            await self._bus.append_log(chunk, f"{self._attempt.command.epoch}.{self._attempt.copy}")
+            await insist(partial(self._bus.append_log, chunk, f"{self._attempt.command.epoch}.{self._attempt.copy}"))
         except ZepidError as error:
             log.warning("log lines lost", deployment=chunk.deployment_id, lines=len(lines), error=error.message)
+            if not self._closing:
+                text = f"{len(lines)} lines are missing here: the broker was away for too long"
+                self._lines.insert(0, LogLine(timestamp=time.time(), message=text, level="warn"))

@@ -7,6 +7,7 @@ between only repeats; and it leaves what follows to the outcome that the handler
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable
 from functools import partial
 
@@ -24,7 +25,7 @@ from shared.attempt import Attempt
 from shared.burial import INVALID_MESSAGE, SYSTEM_ERROR, Remains, bury
 from shared.contracts import subjects
 from shared.contracts.errors import Failure, ZepidError
-from shared.contracts.events import Ended, Succeeded
+from shared.contracts.events import Ended, Succeeded, WentBack, kind_of
 from shared.contracts.messages import Command
 from shared.contracts.outcomes import Done, Outcome, Reject, Retry
 from shared.lease import Lease
@@ -38,8 +39,12 @@ from shared.telemetry import TRACEPARENT, log, mark_failed, message_attributes, 
 
 STARTED_AFTER_SECONDS = 0.02
 """A step that is done sooner writes no `started` event: `succeeded` carries its start."""
+_AWAY_SECONDS = 0.5
 GRACE_SECONDS = 5.0
 """How long running attempts may go on after a request to shut down."""
+_REST = 9.0
+_LONGEST_REST_SECONDS = 1.0
+"""After the burial of an unreadable message a worker buries none for this many times as long as it took."""
 
 Handle = Callable[[Command, Ports], Awaitable[Outcome]]
 
@@ -56,6 +61,10 @@ class Worker:
         self._settlement = Settlement(step, bus, deployments)
         self._max_deliver = 1 + ports.settings.max_retries
         self._running: dict[asyncio.Task[None], Lease] = {}
+        self._burying: dict[asyncio.Task[None], Lease] = {}
+        self._grave = asyncio.Lock()
+        self._suspects: deque[tuple[Msg, Lease, Command]] = deque()
+        self._alone: asyncio.Task[None] | None = None
         self._stoppable: dict[str, asyncio.Task[None]] = {}
         self._saying: set[asyncio.Task[None]] = set()
         self._handing_back = False
@@ -76,7 +85,8 @@ class Worker:
         settings = self._ports.settings
         stopped = asyncio.create_task(stopping.wait())
         while not stopping.is_set():
-            free = self._step.concurrency - len(self._running)
+            self._begin_suspect()
+            free = 0 if self._alone or self._suspects else self._step.concurrency - len(self._running)
             if free <= 0:
                 await asyncio.wait({stopped, *self._running}, return_when=asyncio.FIRST_COMPLETED)
                 continue
@@ -86,21 +96,50 @@ class Worker:
 
     def _begin(self, message: Msg) -> None:
         lease = Lease(message)
-        task = asyncio.create_task(self.process(message, lease))
+        try:
+            command = decode_command(message.data, message.subject)
+        except msgspec.DecodeError:
+            task = asyncio.create_task(self._bury_unreadable(message))
+            self._burying[task] = lease
+            task.add_done_callback(self._forget)
+            return
+        if command.interruptions < MAX_INTERRUPTIONS - 1:
+            self._start(message, lease, command)
+        else:
+            self._suspects.append((message, lease, command))
+            self._begin_suspect()
+
+    def _start(self, message: Msg, lease: Lease, command: Command) -> asyncio.Task[None]:
+        task = asyncio.create_task(self._process(message, lease, command))
         self._running[task] = lease
         task.add_done_callback(self._forget)
+        return task
+
+    def _begin_suspect(self) -> None:
+        """Start a command that may kill its worker once more; alone, so that no other is suspected for its sake."""
+        if self._suspects and not self._running:
+            self._alone = self._start(*self._suspects.popleft())
 
     def _forget(self, task: asyncio.Task[None]) -> None:
-        del self._running[task]
-        if not task.cancelled() and (error := task.exception()) is not None:
+        self._running.pop(task, None)
+        self._burying.pop(task, None)
+        if task is self._alone:
+            self._alone = None
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, ZepidError):
+            log.warning("delivery left to the broker", step=self._step.name, error=error.message)
+        elif error is not None:
             log.error("delivery left to the broker", step=self._step.name, exc_info=error)
 
     async def _keep_alive(self) -> None:
+        pause = HEARTBEAT_SECONDS
         while True:
-            await asyncio.sleep(HEARTBEAT_SECONDS)
-            if not self._bus.client.is_connected:
+            await asyncio.sleep(pause)
+            pause = HEARTBEAT_SECONDS if self._bus.client.is_connected else _AWAY_SECONDS
+            if pause == _AWAY_SECONDS:
                 continue
-            for lease in list(self._running.values()):
+            suspects = (lease for _, lease, _ in self._suspects)
+            for lease in [*self._running.values(), *self._burying.values(), *suspects]:
                 try:
                     await lease.extend()
                 except BROKER_AWAY as error:
@@ -111,10 +150,12 @@ class Worker:
         if self._running:
             await asyncio.wait(set(self._running), timeout=GRACE_SECONDS)
         self._handing_back = True
-        rest = set(self._running)
+        rest = {*self._running, *self._burying}
         for task in rest:
             task.cancel()
-        await asyncio.gather(*rest, return_exceptions=True)
+        back = [message.nak() for message, _, _ in self._suspects]
+        self._suspects.clear()
+        await asyncio.gather(*rest, *back, return_exceptions=True)
 
     async def _stop_one(self, deployment_id: str, code: str) -> None:
         task = self._stoppable.get(deployment_id)
@@ -122,15 +163,15 @@ class Worker:
             log.info("stopped on request", deployment=deployment_id, step=self._step.name, code=code)
             task.cancel()
 
-    async def process(self, message: Msg, lease: Lease) -> None:
-        """Handle one delivery from decoding to acknowledgement."""
-        try:
-            command = decode_command(message.data)
-            self._check_address(message.subject, command)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            failure = self._failure("QUEUE_PROCESSING_FAILED", f"the command could not be read: {error}")
-            await self._bury(message, INVALID_MESSAGE, failure)
-            return
+    async def _bury_unreadable(self, message: Msg) -> None:
+        """Give up what cannot be read: one at a time and with long rests, so that a flood of it delays no work."""
+        async with self._grave:
+            began = time.monotonic()
+            await self._bury(message)
+            await asyncio.sleep(min(_LONGEST_REST_SECONDS, _REST * (time.monotonic() - began)))
+
+    async def _process(self, message: Msg, lease: Lease, command: Command) -> None:
+        """Handle one delivery from the journal to its acknowledgement."""
         traceparent = (message.headers or {}).get(TRACEPARENT, "")
         attempt = Attempt(command, message.metadata.num_delivered, traceparent, time.time())
         task = asyncio.current_task()
@@ -144,22 +185,17 @@ class Worker:
         except asyncio.CancelledError:
             if self._handing_back:
                 await self._settlement.hand_back(attempt)
-            await message.ack_sync()
+            await self._bus.acknowledge(message)
         finally:
             self._stoppable.pop(command.deployment_id, None)
-
-    def _check_address(self, subject: str, command: Command) -> None:
-        if subject != subjects.command(command.step, command.deployment_id) or command.step != self._step.name:
-            named = f"step {command.step!r} of {command.deployment_id!r}"
-            raise msgspec.ValidationError(f"the message at {subject} names {named}")
 
     async def _work(self, message: Msg, lease: Lease, attempt: Attempt) -> None:
         """Do what the journal does not show as done; acknowledge when all that follows is stored."""
         match await insist(partial(look_back, self._bus, attempt)):
             case Ended(outcome=outcome):
                 log.info("dropped: the deployment has ended", outcome=outcome)
-            case Succeeded(next=following):
-                log.info("dropped: this step had succeeded")
+            case Succeeded(next=following) | WentBack(next=following) as done:
+                log.info("dropped: this step was done with", how=kind_of(done))
                 if following is not None:
                     await self._bus.send(following, attempt.traceparent)
             case Interrupted() as interruption:
@@ -168,17 +204,22 @@ class Worker:
             case None:
                 if not await self._settle(message, lease, attempt):
                     return
-        await message.ack_sync(timeout=5)
+        await self._bus.acknowledge(message)
 
     async def _take_up(self, message: Msg, attempt: Attempt, interruption: Interrupted) -> bool:
         """Publish an interrupted command again, unless it has killed its worker too often; return whether it was."""
-        interruptions = attempt.command.interruptions + (interruption is Interrupted.WORKING)
+        worked = interruption is Interrupted.WORKING
+        interruptions = attempt.command.interruptions + worked
         log.warning("interrupted before", why=interruption.value, interruptions=interruptions)
+        if worked:
+            step_log = JournalLog(self._bus, attempt)
+            step_log.write("system", f"attempt {attempt.number - 1} was cut off: its last lines may be missing", "warn")
+            await step_log.close()
         if interruptions >= MAX_INTERRUPTIONS:
             text = f"the process that worked on the {self._step.name} step died {interruptions} times"
             await self._bury(message, SYSTEM_ERROR, self._failure("WORKER_LOST", text))
             return False
-        await insist(partial(self._settlement.take_up, attempt, interruptions))
+        await insist(partial(self._settlement.take_up, attempt, interruptions, worked=worked))
         return True
 
     async def _settle(self, message: Msg, lease: Lease, attempt: Attempt) -> bool:
@@ -203,8 +244,8 @@ class Worker:
             case Ended(outcome=decided):
                 await insist(partial(self._settlement.refuse, attempt, decided))
                 return False
-            case Succeeded():
-                await insist(partial(self._settlement.refuse, attempt, "succeeded"))
+            case Succeeded() | WentBack() as done:
+                await insist(partial(self._settlement.refuse, attempt, kind_of(done)))
                 return False
         return isinstance(outcome, Done)
 
@@ -234,18 +275,27 @@ class Worker:
             started.cancel()
             await step_log.close()
 
+    async def _in_time(self, command: Command, ports: Ports) -> Outcome:
+        """Run the handler; its time limit is STEP_TIMEOUT, a dependency that did not answer in time is not."""
+        limit = asyncio.timeout(self._step.timeout)
+        try:
+            async with limit:
+                return await self._handle(command, ports)
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            message = f"{self._step.name} took longer than {self._step.timeout:g} s"
+            raise ZepidError("STEP_TIMEOUT", message) from error
+
     async def _guarded(self, command: Command, ports: Ports) -> Outcome | None:
         """Turn whatever the handler raises into an outcome; nothing may escape unexplained."""
         try:
-            async with asyncio.timeout(self._step.timeout):
-                return await insist(partial(self._handle, command, ports), CONNECTION_LOST)
+            return await insist(partial(self._in_time, command, ports), CONNECTION_LOST)
         except ZepidError as error:
             if error.is_fenced:
                 return None
             failure = error.failure(self._step.name)
             return Retry(failure) if failure.retryable else Reject(failure)
-        except TimeoutError:
-            return Retry(self._failure("STEP_TIMEOUT", f"{self._step.name} took longer than {self._step.timeout:g} s"))
         except (*DATABASE_AWAY, BrokerError) as error:
             log.warning("a dependency is away", error=repr(error))
             return Retry(self._failure("SERVICE_UNAVAILABLE", f"a dependency went away during {self._step.name}"))
@@ -254,12 +304,18 @@ class Worker:
             return Retry(self._failure("INTERNAL_ERROR", f"the {self._step.name} step met a defect of the service"))
 
     def _say_started(self, attempt: Attempt) -> None:
-        task = asyncio.create_task(self._bus.record(attempt.started(), attempt.traceparent, attempt.copy))
+        task = asyncio.create_task(self._record_started(attempt))
         self._saying.add(task)
         task.add_done_callback(self._saying.discard)
 
-    async def _bury(self, message: Msg, reason: str, failure: Failure) -> None:
-        """Give a command up: copied, its deployment failed, then terminated."""
+    async def _record_started(self, attempt: Attempt) -> None:
+        try:
+            await self._bus.record(attempt.started(), attempt.traceparent, attempt.copy)
+        except ZepidError as error:
+            log.warning("start not recorded", step=self._step.name, error=error.message)
+
+    async def _bury(self, message: Msg, reason: str = "", failure: Failure | None = None) -> None:
+        """Give a command up: copied, its deployment failed, then terminated; see `bury`."""
         remains = Remains(
             subject=message.subject,
             sequence=message.metadata.sequence.stream,
@@ -268,7 +324,7 @@ class Worker:
             deliveries=message.metadata.num_delivered,
         )
         await insist(partial(bury, self._deployments, self._bus, self._step.name, remains, reason, failure))
-        await self._bus.terminate(message, f"{reason}: {failure.message}")
+        await self._bus.terminate(message, reason or INVALID_MESSAGE)
 
     def _failure(self, code: str, message: str) -> Failure:
         return ZepidError(code, message).failure(self._step.name)

@@ -36,9 +36,9 @@ async def _is_behind(resources: Resources) -> bool:
 
 
 async def _say_again(bus: Bus, row: UnfinishedRow) -> None:
+    """Both events, also of a row that says it was never admitted: a database that crashed may have forgotten it."""
     moment = f"{_AGAIN}.{time.time():.0f}"
     await bus.record(ended_event("reconciler", row), row.traceparent, moment)
-    if row.admitted:
-        now = time.time()
-        cleaned = Succeeded(deployment_id=row.id, actor=CLEANUP.name, at=now, attempt=0, started_at=now)
-        await bus.record(cleaned, row.traceparent, moment)
+    now = time.time()
+    cleaned = Succeeded(deployment_id=row.id, actor=CLEANUP.name, at=now, attempt=0, started_at=now)
+    await bus.record(cleaned, row.traceparent, moment)
