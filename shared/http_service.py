@@ -1,7 +1,10 @@
-"""An ASGI app as a service of ours: starts, serves, and stops when it is told to."""
+"""An ASGI app as a service of ours: starts, serves, and stops without an error seen by a client."""
 
 import asyncio
 import contextlib
+import os
+import socket
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
@@ -10,20 +13,29 @@ import uvicorn
 from shared.service import CannotStart
 from shared.telemetry import log
 
+BACKLOG = 4096
+"""How many connections may wait while nobody accepts them."""
+LISTEN_FD = "LISTEN_FD"
+"""Environment variable: the number of a listening socket that the parent process has opened.
+
+It stays open from one process to the next, so connections wait while the service is replaced.
+"""
 _GRACE_SECONDS = 5
+_LAST_REQUESTS_SECONDS = 1.0
+"""How long an accepted connection may still send a request after the service was told to stop."""
+_CHECK_SECONDS = 0.02
+
+BeforeStop = Callable[[], Awaitable[None]]
 
 
 class HttpService:
-    """Serves an ASGI app on one address until told to stop.
+    """Serves an ASGI app until told to stop, on the inherited socket if there is one, else on its address.
 
     `before_stop` ends what would keep requests open, such as event streams.
     """
 
-    def __init__(
-        self, name: str, app: Any, host: str, port: int, before_stop: Callable[[], Awaitable[None]] | None = None
-    ) -> None:
+    def __init__(self, name: str, app: Any, host: str, port: int, before_stop: BeforeStop | None = None) -> None:
         self._name = name
-        self._before_stop = before_stop
         config = uvicorn.Config(
             app,
             host=host,
@@ -37,9 +49,9 @@ class HttpService:
             server_header=False,
             date_header=False,
             timeout_graceful_shutdown=_GRACE_SECONDS,
-            backlog=4096,
+            backlog=BACKLOG,
         )
-        self._server = _Server(config)
+        self._server = _Server(config, before_stop)
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Serve until `stopping` is set, then let requests finish for a few seconds.
@@ -47,11 +59,9 @@ class HttpService:
         Raises:
             CannotStart: SERVICE_UNAVAILABLE, the address is in use or the app did not start.
         """
-        serving = asyncio.create_task(self._server.serve())
+        serving = asyncio.create_task(self._server.serve(_inherited()))
         stopped = asyncio.create_task(stopping.wait())
         await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        if self._before_stop is not None:
-            await self._before_stop()
         self._server.should_exit = True
         stopped.cancel()
         try:
@@ -62,9 +72,41 @@ class HttpService:
         log.debug("http service stopped", service=self._name)
 
 
+def _inherited() -> list[socket.socket] | None:
+    """The listening socket that the parent process has passed on; None when there is none."""
+    number = os.environ.get(LISTEN_FD)
+    if not number:
+        return None
+    try:
+        inherited = socket.socket(fileno=os.dup(int(number)))
+    except (OSError, ValueError) as error:
+        raise CannotStart("SERVICE_UNAVAILABLE", f"{LISTEN_FD}={number} is no listening socket: {error}") from None
+    return [inherited]
+
+
 class _Server(uvicorn.Server):
-    """Leaves the signals to the process; one process may run several of these."""
+    """Leaves the signals to the process; stops by refusing nobody whom it has accepted."""
+
+    def __init__(self, config: uvicorn.Config, before_stop: BeforeStop | None) -> None:
+        super().__init__(config)
+        self._before_stop = before_stop
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Accept no more, answer the requests that are on their way as the last of their connections, then close."""
+        for server in self.servers:
+            server.close()
+        self.server_state.default_headers = [*self.server_state.default_headers, (b"connection", b"close")]
+        if self._before_stop is not None:
+            await self._before_stop()
+        closed_at = time.monotonic() + _LAST_REQUESTS_SECONDS
+        while self._awaits_requests() and time.monotonic() < closed_at:  # noqa: ASYNC110 - uvicorn tells of no change
+            await asyncio.sleep(_CHECK_SECONDS)
+        await super().shutdown(sockets)
+
+    def _awaits_requests(self) -> bool:
+        cycles = [connection.cycle for connection in self.server_state.connections]  # type: ignore[union-attr]
+        return any(cycle is None or cycle.response_complete for cycle in cycles)

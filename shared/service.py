@@ -2,19 +2,24 @@
 
 import asyncio
 import contextlib
+import os
 import signal
 import sys
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 import uvloop
 
 from shared.adapters.postgres.migrate import migrate
 from shared.contracts.errors import ZepidError
+from shared.outage import insist
 from shared.resources import Resources, open_resources
 from shared.settings import InvalidSettings, Settings, load_settings
 from shared.telemetry import configure_logs, configure_traces, flush_traces, log
 
+READY_FD = "READY_FD"
+"""Environment variable: the number of a pipe that is told when the service works."""
 _AGAIN_SECONDS = 1.0
 
 
@@ -52,11 +57,42 @@ def run_alone(name: str, create: Create) -> None:
 async def _serve(name: str, create: Create, settings: Settings) -> None:
     stopping = asyncio.Event()
     stop_on_signals(stopping)
-    await migrate(settings.postgres_url)
-    async with open_resources(settings, name) as resources:
+    async with contextlib.AsyncExitStack() as stack:
+        resources = await _opened(settings, name, stack, stopping)
+        if resources is None:
+            return
+        service = create(resources)
         log.info("service started", service=name)
-        await create(resources).run(stopping)
+        _say_ready()
+        await service.run(stopping)
         log.info("service stopped", service=name)
+
+
+async def _opened(
+    settings: Settings, name: str, stack: contextlib.AsyncExitStack, stopping: asyncio.Event
+) -> Resources | None:
+    """Wait for broker and database if they are away just now; None when told to stop meanwhile."""
+
+    async def opening() -> Resources:
+        await insist(partial(migrate, settings.postgres_url))
+        return await insist(lambda: stack.enter_async_context(open_resources(settings, name)))
+
+    opened = asyncio.create_task(opening())
+    stopped = asyncio.create_task(stopping.wait())
+    await asyncio.wait({opened, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    if opened.done():
+        return opened.result()
+    opened.cancel()
+    await asyncio.wait({opened})
+    return None
+
+
+def _say_ready() -> None:
+    """Tell the process that supervises this one, if it listens."""
+    if number := os.environ.get(READY_FD):
+        os.write(int(number), b"\n")
+        os.close(int(number))
 
 
 def stop_on_signals(stopping: asyncio.Event) -> None:

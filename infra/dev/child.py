@@ -41,10 +41,12 @@ class Child:
         log: Path,
         stop_signal: signal.Signals,
         environ: Mapping[str, str] | None = None,
+        pass_fds: Sequence[int] = (),
     ) -> "Child":
         """Start `command` in `folder`, its output written to `log` (that of an earlier run is kept as `.old`).
 
-        Without `environ` the child gets only PATH, HOME and LC_ALL=C: no secret passes on.
+        Without `environ` the child gets only PATH, HOME and LC_ALL=C: no secret passes on. Of the
+        parent's open files it gets `pass_fds`, under the same numbers.
         """
         with _fresh(log) as output:
             process = await asyncio.create_subprocess_exec(
@@ -55,6 +57,7 @@ class Child:
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
+                pass_fds=pass_fds,
                 preexec_fn=_die_with_parent(stop_signal),
             )
         return cls(process, log, stop_signal)

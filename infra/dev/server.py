@@ -15,7 +15,7 @@ from infra.dev.errors import EmbeddedStackError
 
 READY_SECONDS = 60.0
 STOP_SECONDS = 15.0
-STEADY_SECONDS = 30.0
+STEADY_SECONDS = 5.0
 """A server that ran this long is restarted as quickly as at its first failure."""
 BACKOFF_BASE_SECONDS = 0.05
 BACKOFF_CAP_SECONDS = 5.0

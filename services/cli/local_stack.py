@@ -128,7 +128,7 @@ async def _connection(data_dir: Path, settings: Settings) -> Connection:
 
 async def _run_services(wanted: Wanted, settings: Settings, stopping: asyncio.Event) -> None:
     if wanted.processes:
-        await Processes(wanted.data_dir, settings.as_environ()).run(stopping)
+        await Processes(wanted.data_dir, settings).run(stopping)
         return
     async with open_resources(settings, "up") as resources:
         await run_together({name: load(name)(resources) for name in NAMES}, stopping)
