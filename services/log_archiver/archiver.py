@@ -1,4 +1,8 @@
-"""When a deployment is cleaned up its log is complete: one file for each attempt of each step."""
+"""When a deployment is cleaned up its log is complete: one file for each attempt of each step.
+
+A worker that was stopped for long and goes on later may still add lines; its result is refused, and
+the log archived again.
+"""
 
 import asyncio
 import contextlib
@@ -39,9 +43,9 @@ class LogArchiver:
     async def run(self, stopping: asyncio.Event) -> None:
         """Archive until `stopping` is set."""
         settings = self._settings
-        async with self._bus.consumer(EVENT_STREAM, "log-archiver") as cleaned:
+        async with self._bus.consumer(EVENT_STREAM, "log-archiver") as ended:
             while not stopping.is_set():
-                batch = await cleaned.poll(settings.max_batch_size, settings.max_batch_timeout, stopping)
+                batch = await ended.poll(settings.max_batch_size, settings.max_batch_timeout, stopping)
                 await asyncio.gather(*(self._handle(message) for message in batch))
 
     async def _handle(self, message: Msg) -> None:

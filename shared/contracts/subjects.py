@@ -11,6 +11,8 @@ ALL_LOGS = "deployment.log.*.*"
 ALL_DEAD_LETTERS = "deployment.dlq.*.*"
 CLEANED_EVENTS = "deployment.event.*.cleanup.succeeded"
 """The events that free a slot: the sandbox is dead."""
+REFUSED_EVENTS = "deployment.event.*.*.refused"
+"""The events of results that came too late, and so of lines that came after the log had been archived."""
 STOP_REQUESTS = "deployment.control.*.stop"
 
 
