@@ -8,45 +8,38 @@ between only repeats; and it leaves what follows to the outcome that the handler
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
 from functools import partial
 
 import msgspec
 import structlog
 from nats.aio.msg import Msg
-from nats.errors import Error as BrokerError
-from opentelemetry.trace import SpanKind
 
 from shared.adapters.jetstream.bus import Bus, decode_command
 from shared.adapters.jetstream.consumer import BROKER_AWAY, Consumer
-from shared.adapters.postgres.database import CONNECTION_LOST, DATABASE_AWAY
 from shared.adapters.postgres.deployments import Deployments
 from shared.attempt import Attempt
 from shared.burial import INVALID_MESSAGE, SYSTEM_ERROR, Remains, bury
-from shared.contracts import subjects
 from shared.contracts.errors import Failure, ZepidError
 from shared.contracts.events import Ended, Succeeded, WentBack, kind_of
 from shared.contracts.messages import Command
-from shared.contracts.outcomes import Done, Outcome, Reject, Retry
+from shared.contracts.outcomes import Done, Outcome, Retry
+from shared.execution import Execution, Handle
 from shared.lease import Lease
 from shared.outage import insist
 from shared.past import Interrupted, look_back
-from shared.pipeline import HEARTBEAT_SECONDS, MAX_INTERRUPTIONS, ORDER, Step
-from shared.ports import Fence, Ports
+from shared.pipeline import HEARTBEAT_SECONDS, MAX_INTERRUPTIONS, Step
+from shared.ports import Ports
 from shared.settlement import Settlement
 from shared.step_log import JournalLog
-from shared.telemetry import TRACEPARENT, log, mark_failed, message_attributes, span
+from shared.telemetry import TRACEPARENT, log
 
-STARTED_AFTER_SECONDS = 0.02
-"""A step that is done sooner writes no `started` event: `succeeded` carries its start."""
 _AWAY_SECONDS = 0.5
+"""How soon a heartbeat follows when the broker is back."""
 GRACE_SECONDS = 5.0
 """How long running attempts may go on after a request to shut down."""
 _REST = 9.0
 _LONGEST_REST_SECONDS = 1.0
 """After the burial of an unreadable message a worker buries none for this many times as long as it took."""
-
-Handle = Callable[[Command, Ports], Awaitable[Outcome]]
 
 
 class Worker:
@@ -54,10 +47,10 @@ class Worker:
 
     def __init__(self, step: Step, handle: Handle, ports: Ports, bus: Bus, deployments: Deployments) -> None:
         self._step = step
-        self._handle = handle
-        self._ports = ports
+        self._settings = ports.settings
         self._bus = bus
         self._deployments = deployments
+        self._execution = Execution(step, handle, ports, bus)
         self._settlement = Settlement(step, bus, deployments)
         self._max_deliver = 1 + ports.settings.max_retries
         self._running: dict[asyncio.Task[None], Lease] = {}
@@ -66,7 +59,6 @@ class Worker:
         self._suspects: deque[tuple[Msg, Lease, Command]] = deque()
         self._alone: asyncio.Task[None] | None = None
         self._stoppable: dict[str, asyncio.Task[None]] = {}
-        self._saying: set[asyncio.Task[None]] = set()
         self._handing_back = False
 
     async def run(self, stopping: asyncio.Event) -> None:
@@ -75,14 +67,14 @@ class Worker:
         await self._bus.on_stop_requests(self._stop_one)
         heartbeat = asyncio.create_task(self._keep_alive())
         try:
-            async with self._bus.consumer(self._ports.settings.deployment_queue_name, self._step.name) as consumer:
+            async with self._bus.consumer(self._settings.deployment_queue_name, self._step.name) as consumer:
                 await self._consume(consumer, stopping)
         finally:
             await self._drain()
             heartbeat.cancel()
 
     async def _consume(self, consumer: Consumer, stopping: asyncio.Event) -> None:
-        settings = self._ports.settings
+        settings = self._settings
         stopped = asyncio.create_task(stopping.wait())
         while not stopping.is_set():
             self._begin_suspect()
@@ -224,7 +216,7 @@ class Worker:
 
     async def _settle(self, message: Msg, lease: Lease, attempt: Attempt) -> bool:
         """Make the attempt and publish what follows; return whether the command is done with."""
-        outcome = await self._attempt(attempt)
+        outcome = await self._execution.run(attempt)
         if outcome is None:
             log.warning("a newer attempt has taken over")
             return True
@@ -248,71 +240,6 @@ class Worker:
                 await insist(partial(self._settlement.refuse, attempt, kind_of(done)))
                 return False
         return isinstance(outcome, Done)
-
-    async def _attempt(self, attempt: Attempt) -> Outcome | None:
-        """Run the handler once, with a log, a span and a late `started` event; None when it was fenced off."""
-        command = attempt.command
-        step_log = JournalLog(self._bus, attempt)
-        fence = Fence(command.epoch, ORDER[command.step], command.issue, attempt.delivery)
-        ports = msgspec.structs.replace(self._ports, log=step_log, fence=fence, attempt=attempt.number)
-        started = asyncio.get_running_loop().call_later(STARTED_AFTER_SECONDS, self._say_started, attempt)
-        subject = subjects.command(self._step.name, command.deployment_id)
-        attributes = message_attributes(self._step.name, subject, command.deployment_id) | {
-            "messaging.message.id": command.message_id,
-            "zepid.project.id": command.project_id,
-            "zepid.step": self._step.name,
-            "zepid.attempt": attempt.number,
-        }
-        try:
-            name = f"process {self._step.name}"
-            with span(name, attempt.traceparent, kind=SpanKind.CONSUMER, attributes=attributes) as current:
-                outcome = await self._guarded(command, ports)
-                if outcome is not None and not isinstance(outcome, Done):
-                    mark_failed(current, outcome.failure.code, outcome.failure.message)
-                    step_log.write("system", f"{outcome.failure.code}: {outcome.failure.message}", level="error")
-                return outcome
-        finally:
-            started.cancel()
-            await step_log.close()
-
-    async def _in_time(self, command: Command, ports: Ports) -> Outcome:
-        """Run the handler; its time limit is STEP_TIMEOUT, a dependency that did not answer in time is not."""
-        limit = asyncio.timeout(self._step.timeout)
-        try:
-            async with limit:
-                return await self._handle(command, ports)
-        except TimeoutError as error:
-            if not limit.expired():
-                raise
-            message = f"{self._step.name} took longer than {self._step.timeout:g} s"
-            raise ZepidError("STEP_TIMEOUT", message) from error
-
-    async def _guarded(self, command: Command, ports: Ports) -> Outcome | None:
-        """Turn whatever the handler raises into an outcome; nothing may escape unexplained."""
-        try:
-            return await insist(partial(self._in_time, command, ports), CONNECTION_LOST)
-        except ZepidError as error:
-            if error.is_fenced:
-                return None
-            failure = error.failure(self._step.name)
-            return Retry(failure) if failure.retryable else Reject(failure)
-        except (*DATABASE_AWAY, BrokerError) as error:
-            log.warning("a dependency is away", error=repr(error))
-            return Retry(self._failure("SERVICE_UNAVAILABLE", f"a dependency went away during {self._step.name}"))
-        except Exception:  # noqa: BLE001 - the boundary: a defect is logged with its trace and retried
-            log.exception("the handler raised")
-            return Retry(self._failure("INTERNAL_ERROR", f"the {self._step.name} step met a defect of the service"))
-
-    def _say_started(self, attempt: Attempt) -> None:
-        task = asyncio.create_task(self._record_started(attempt))
-        self._saying.add(task)
-        task.add_done_callback(self._saying.discard)
-
-    async def _record_started(self, attempt: Attempt) -> None:
-        try:
-            await self._bus.record(attempt.started(), attempt.traceparent, attempt.copy)
-        except ZepidError as error:
-            log.warning("start not recorded", step=self._step.name, error=error.message)
 
     async def _bury(self, message: Msg, reason: str = "", failure: Failure | None = None) -> None:
         """Give a command up: copied, its deployment failed, then terminated; see `bury`."""

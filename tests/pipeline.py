@@ -17,12 +17,13 @@ from services.steps.noop import noop_handlers
 from shared.adapters.postgres.database import DATABASE_AWAY
 from shared.adapters.postgres.projections import Projections
 from shared.contracts.errors import ZepidError
+from shared.execution import Handle
 from shared.pipeline import STEPS
 from shared.projection import Progress
 from shared.resources import Resources, open_resources
 from shared.service import Service, run_together
 from shared.settings import Settings, load_settings
-from shared.worker import Handle, Worker
+from shared.worker import Worker
 from tests.waiting import until
 
 DEADLINE_SECONDS = 30.0

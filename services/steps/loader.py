@@ -4,11 +4,12 @@ from importlib import import_module
 
 from shared.adapters.publishers import publishers
 from shared.adapters.sandboxes import open_sandboxes
+from shared.execution import Handle
 from shared.pipeline import BY_NAME, STEPS
 from shared.ports import Fence, Ports
 from shared.resources import Resources
 from shared.service import Create, Service
-from shared.worker import Handle, Worker
+from shared.worker import Worker
 
 
 def load_handlers() -> dict[str, Handle]:

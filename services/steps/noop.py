@@ -2,9 +2,9 @@
 
 from shared.contracts.messages import Command
 from shared.contracts.outcomes import Done, Outcome
+from shared.execution import Handle
 from shared.pipeline import STEPS
 from shared.ports import Ports
-from shared.worker import Handle
 
 
 async def succeed(command: Command, ports: Ports) -> Outcome:

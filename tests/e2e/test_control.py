@@ -17,9 +17,9 @@ from shared.adapters.postgres.tokens import Tokens
 from shared.contracts.errors import ZepidError
 from shared.contracts.messages import Command
 from shared.contracts.outcomes import Outcome, Reject
+from shared.execution import Handle
 from shared.pipeline import STEPS
 from shared.ports import Ports
-from shared.worker import Handle
 from tests.e2e.test_life_cycle import Caller, served
 from tests.e2e.test_survival import SlowBuild, gone, tree_of
 from tests.live import LiveStack, live_stack

@@ -14,6 +14,7 @@ import services.dead_letter.sweep
 import services.reconciler.ended
 import services.reconciler.unshown
 import services.reconciler.vanished
+import shared.execution
 import shared.worker
 from services.dead_letter.dead_letter import DeadLetters
 from services.dead_letter.sweep import find_stuck
@@ -119,7 +120,7 @@ class World:
                 )
             return await self._handle(command, ports, plan, fate)
 
-        shared.worker.STARTED_AFTER_SECONDS = _AT_ONCE if plan.slow else _NEVER
+        shared.execution.STARTED_AFTER_SECONDS = _AT_ONCE if plan.slow else _NEVER
         worker = Worker(BY_NAME[step], handle, self._ports(resources), resources.bus, resources.deployments)
         delivery: Any = Delivery(self.broker, fate, message)
 
@@ -301,6 +302,6 @@ def quicken(patch: pytest.MonkeyPatch) -> None:
         patch.setattr(module, "QUIET_SECONDS", 0.0)
     later = SimpleNamespace(time=lambda: time.time() + 10_000)
     patch.setattr(services.dead_letter.sweep, "time", later)
-    patch.setattr(shared.worker, "STARTED_AFTER_SECONDS", _NEVER)
+    patch.setattr(shared.execution, "STARTED_AFTER_SECONDS", _NEVER)
     patch.setattr(shared.worker, "MAX_INTERRUPTIONS", 2)
     patch.setattr(shared.worker, "_REST", 0.0)
