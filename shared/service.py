@@ -9,6 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Protocol
 
+import asyncpg
 import uvloop
 
 from shared.adapters.postgres.migrate import migrate
@@ -74,7 +75,10 @@ async def _opened(
     """Wait for broker and database if they are away just now; None when told to stop meanwhile."""
 
     async def opening() -> Resources:
-        await insist(partial(migrate, settings.postgres_url))
+        try:
+            await insist(partial(migrate, settings.postgres_url))
+        except asyncpg.PostgresError as error:
+            raise ZepidError("SERVICE_UNAVAILABLE", f"the database at POSTGRES_URL refuses: {error}") from error
         return await insist(lambda: stack.enter_async_context(open_resources(settings, name)))
 
     opened = asyncio.create_task(opening())
