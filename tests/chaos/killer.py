@@ -100,7 +100,7 @@ class Killer:
         self._step = step
         self._worker = worker
         self._bus = resources.bus
-        self._handle = worker._handle
+        self._handle = worker._execution._handle
         self._points: dict[str, str] = {}
         self._succeeded: dict[str, asyncio.Event] = {}
         self._seen: set[str] = set()
@@ -132,7 +132,7 @@ class Killer:
         self._replace(self._bus, "send", sending)
         self._replace(self._bus, "record", recording)
         self._replace(self._bus, "acknowledge", acknowledging)
-        self._replace(self._worker, "_handle", self._handling)
+        self._replace(self._worker._execution, "_handle", self._handling)
 
     def _replace(self, owner: object, name: str, by: Callable[..., Awaitable[Any]]) -> None:
         setattr(owner, name, by)

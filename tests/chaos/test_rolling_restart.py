@@ -160,4 +160,7 @@ async def test_no_client_sees_that_every_service_is_replaced(tmp_path: Path) -> 
     assert max(visitor.longest for visitor in visitors) < STALL_SECONDS
     attempts = {(status.deployment_id, name): step.attempts for status in ended for name, step in status.steps.items()}
     assert {which: number for which, number in attempts.items() if number != 1} == {}
-    assert delivered == dict.fromkeys(BY_NAME, (len(ended), 0))
+    # What comes to a worker while it stops goes back at once, and its successor publishes it again.
+    for name, (count, again) in delivered.items():
+        assert len(ended) <= count <= len(ended) + 2 * CLIENTS, (name, delivered)
+        assert again == 0, (name, delivered)
