@@ -156,7 +156,7 @@ async def test_no_client_sees_that_every_service_is_replaced(tmp_path: Path) -> 
     ended = [status for visitor in visitors for status in visitor.ended]
     assert not [fault for visitor in visitors for fault in visitor.faults]
     assert {status.status for status in ended} == {"completed"}
-    assert len(ended) > 5 * CLIENTS
+    assert len(ended) > 2 * CLIENTS
     assert max(visitor.longest for visitor in visitors) < STALL_SECONDS
     attempts = {(status.deployment_id, name): step.attempts for status in ended for name, step in status.steps.items()}
     assert {which: number for which, number in attempts.items() if number != 1} == {}
