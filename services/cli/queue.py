@@ -7,7 +7,8 @@ import typer
 from services.cli.options import Json, Token, Url
 
 Organization = Annotated[
-    str | None, typer.Option("--org", metavar="ID", help="Only this organisation's deployments; everyone's without it.")
+    str | None,
+    typer.Option("--org", metavar="ID", help="This organisation's. [default: the token's; everyone's if it has none]"),
 ]
 
 
@@ -28,15 +29,15 @@ def queue(as_json: Json = False, url: Url = None, token: Token = None) -> None:
 
 def pause(org: Organization = None, as_json: Json = False, url: Url = None, token: Token = None) -> None:
     """Let no more deployments start; what runs goes on, and what comes waits."""
-    from services.cli.queue_view import show_pauses
+    from services.cli.queue_view import change_pause
     from services.cli.session import run_with_client
 
-    run_with_client(url, token, lambda client: show_pauses(client.pause(org), as_json=as_json))
+    run_with_client(url, token, lambda client: change_pause(client, client.pause, org, as_json=as_json))
 
 
 def resume(org: Organization = None, as_json: Json = False, url: Url = None, token: Token = None) -> None:
     """Let deployments start again. The pauses of everyone and of organisations end separately."""
-    from services.cli.queue_view import show_pauses
+    from services.cli.queue_view import change_pause
     from services.cli.session import run_with_client
 
-    run_with_client(url, token, lambda client: show_pauses(client.resume(org), as_json=as_json))
+    run_with_client(url, token, lambda client: change_pause(client, client.resume, org, as_json=as_json))

@@ -1,6 +1,6 @@
 """How the queue is printed."""
 
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 
 import msgspec
 import typer
@@ -32,9 +32,11 @@ async def show_queue(client: Client, *, as_json: bool) -> None:
         console.print(line)
 
 
-async def show_pauses(change: Awaitable[Paused], *, as_json: bool) -> None:
-    """Print for whom admission is stopped after a change."""
-    state = await change
+async def change_pause(
+    client: Client, change: Callable[[str | None], Awaitable[Paused]], organization_id: str | None, *, as_json: bool
+) -> None:
+    """Pause or resume an organisation, or what the token stands for; print for whom admission is stopped then."""
+    state = await change(organization_id or (await client.whoami()).organization_id)
     if as_json:
         typer.echo(msgspec.json.encode(state).decode())
         return

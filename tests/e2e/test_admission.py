@@ -425,6 +425,11 @@ async def test_the_command_line_shows_pauses_and_resumes_the_queue(stand, monkey
     assert any(line.split()[:5] == ["acme", "1", "3", "of", "3"] for line in shown.splitlines())
     assert msgspec.json.decode(await run("queue", "--json"))["waiting"][0]["waiting"] == 1
     assert await run("resume", "--org", "acme") == "Nothing is paused.\n"
+    assert "Paused: everyone, by operator at " in await run("pause")
+    assert await run("resume") == "Nothing is paused.\n"
+    monkeypatch.setenv("ZEPID_TOKEN", await stand.token("acme", "admin"))
+    assert "Paused: acme, by " in await run("pause")
+    assert await run("resume") == "Nothing is paused.\n"
 
 
 # Deadlines
