@@ -4,9 +4,8 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
-import httpx
 import msgspec
 
 from shared.client.answers import (
@@ -29,14 +28,12 @@ from shared.client.answers import (
     SourceState,
     WholeLetter,
 )
-from shared.client.errors import ApiError, ServerAway, error_of
+from shared.client.errors import ApiError, ServerAway
 from shared.client.sse import ServerEvent, Subscription
+from shared.client.transport import Transport
 from shared.ports import Manifest
 
-_T = TypeVar("_T")
-_JSON = {"content-type": "application/json"}
 _UPLOAD_TRIES = 6
-_CONNECTIONS = 16
 _PATIENCE_SECONDS = 120.0
 """How long a followed stream may be without a server: a restart takes seconds."""
 
@@ -45,7 +42,7 @@ class _ProjectAnswer(msgspec.Struct):
     project: Project
 
 
-class Client:
+class Client(Transport):
     """A connection to one service with one token; use it as an asynchronous context.
 
     Every method raises `ApiError` when the service refuses and `ServerAway` when nobody answers.
@@ -54,16 +51,8 @@ class Client:
     def __init__(
         self, base_url: str, token: str, *, timeout: float = 30.0, patience: float = _PATIENCE_SECONDS
     ) -> None:
-        self.base_url = base_url.rstrip("/")
+        super().__init__(base_url, token, timeout)
         self._patience = patience
-        self._http = httpx.AsyncClient(
-            base_url=self.base_url,
-            verify=httpx.URL(self.base_url).scheme != "http",
-            trust_env=not _is_loopback(self.base_url),
-            headers={"authorization": f"Bearer {token}"} if token else {},
-            timeout=httpx.Timeout(timeout, connect=5.0),
-            limits=httpx.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=_CONNECTIONS),
-        )
 
     async def __aenter__(self) -> Self:
         return self
@@ -71,11 +60,11 @@ class Client:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._http.aclose()
+        await self.close()
 
     async def whoami(self) -> Identity:
         """Return the organisation and user of the token."""
-        return await self._ask("GET", "/whoami", Identity)
+        return await self.ask("GET", "/whoami", Identity)
 
     async def create_project(
         self, name: str, organization_id: str | None = None, settings: dict[str, str] | None = None
@@ -84,17 +73,17 @@ class Client:
         body: dict[str, Any] = {"name": name, "settings": settings or {}}
         if organization_id:
             body["orgId"] = organization_id
-        return (await self._ask("POST", "/projects", _ProjectAnswer, json=body)).project
+        return (await self.ask("POST", "/projects", _ProjectAnswer, json=body)).project
 
     async def project(self, project_id: str) -> Project:
         """Return one project."""
-        return (await self._ask("GET", f"/projects/{project_id}", _ProjectAnswer)).project
+        return (await self.ask("GET", f"/projects/{project_id}", _ProjectAnswer)).project
 
     async def projects(self) -> AsyncIterator[Project]:
         """Yield the projects the token may see."""
         cursor: str | None = None
         while True:
-            page = await self._ask("GET", "/projects", ProjectPage, params={"cursor": cursor})
+            page = await self.ask("GET", "/projects", ProjectPage, params={"cursor": cursor})
             for project in page.projects:
                 yield project
             if (cursor := page.next_cursor) is None:
@@ -102,13 +91,13 @@ class Client:
 
     async def offer_source(self, project_id: str, tree: Manifest) -> SourceState:
         """Tell the service a project's whole tree; it names the blobs it lacks, or the snapshot."""
-        return await self._ask("POST", f"/projects/{project_id}/source", SourceState, json=tree)
+        return await self.ask("POST", f"/projects/{project_id}/source", SourceState, json=tree)
 
     async def upload_blob(self, digest: str, data: bytes, organization_id: str | None = None) -> None:
         """Upload one file's bytes for an organisation; repeated on passing failures, which does no harm."""
         for failures in range(_UPLOAD_TRIES):
             try:
-                await self._send("PUT", f"/blobs/{digest}", content=data, params={"orgId": organization_id})
+                await self.send("PUT", f"/blobs/{digest}", content=data, params={"orgId": organization_id})
                 return
             except (ApiError, ServerAway) as error:
                 passing = not isinstance(error, ApiError) or error.is_passing
@@ -121,33 +110,33 @@ class Client:
         body: dict[str, Any] = {"projectId": project.id, "orgId": project.organization_id, "userId": user_id}
         if snapshot_id:
             body["source"] = {"type": "snapshot", "id": snapshot_id}
-        return await self._ask("POST", "/deploy", AcceptedDeployment, json=body)
+        return await self.ask("POST", "/deploy", AcceptedDeployment, json=body)
 
     async def cancel(self, deployment_id: str) -> CancelledDeployment:
         """Decide that a deployment is cancelled; doing it again changes nothing."""
-        return await self._ask("POST", f"/deploy/{deployment_id}/cancel", CancelledDeployment)
+        return await self.ask("POST", f"/deploy/{deployment_id}/cancel", CancelledDeployment)
 
     async def retry(self, deployment_id: str) -> AcceptedDeployment:
         """Start a new deployment of the snapshot that an ended one was made from."""
-        return await self._ask("POST", f"/deploy/{deployment_id}/retry", AcceptedDeployment)
+        return await self.ask("POST", f"/deploy/{deployment_id}/retry", AcceptedDeployment)
 
     async def status(self, deployment_id: str) -> DeploymentStatus:
         """Return where a deployment stands."""
-        return await self._ask("GET", f"/deploy/{deployment_id}/status", DeploymentStatus)
+        return await self.ask("GET", f"/deploy/{deployment_id}/status", DeploymentStatus)
 
     async def deployments(
         self, limit: int = 20, cursor: str | None = None, project_id: str | None = None
     ) -> DeploymentPage:
         """Return one page of deployments, newest first."""
         params = {"limit": limit, "cursor": cursor, "projectId": project_id}
-        return await self._ask("GET", "/status/deployments", DeploymentPage, params=params)
+        return await self.ask("GET", "/status/deployments", DeploymentPage, params=params)
 
     async def logs(self, deployment_id: str, step: str | None = None) -> AsyncGenerator[LogRecord, None]:
         """Yield the lines a deployment's log has now, page by page."""
         cursor: str | None = None
         while True:
             params = {"step": step, "cursor": cursor}
-            page = await self._ask("GET", f"/deploy/{deployment_id}/logs", LogPage, params=params)
+            page = await self.ask("GET", f"/deploy/{deployment_id}/logs", LogPage, params=params)
             for record in page.logs:
                 yield record
             if (cursor := page.next_cursor) is None:
@@ -157,11 +146,11 @@ class Client:
         self, deployment_id: str, on_lost: Callable[[str], None] | None = None
     ) -> AsyncGenerator[ServerEvent, None]:
         """Yield a deployment's `status` and `gap` events, live, until `end`; survives lost connections."""
-        return Subscription(self._http, f"/deploy/{deployment_id}/events", self._patience, on_lost).events()
+        return Subscription(self.http, f"/deploy/{deployment_id}/events", self._patience, on_lost).events()
 
     async def follow_logs(self, deployment_id: str) -> AsyncGenerator[LogRecord | None, None]:
         """Yield a deployment's log lines from the first, live, until it ends; None where some were lost."""
-        subscription = Subscription(self._http, f"/deploy/{deployment_id}/logs/stream", self._patience)
+        subscription = Subscription(self.http, f"/deploy/{deployment_id}/logs/stream", self._patience)
         async with aclosing(subscription.events()) as events:
             async for event in events:
                 if event.name == "log":
@@ -179,74 +168,46 @@ class Client:
     ) -> LetterPage:
         """Return one page of dead letters, newest first."""
         params = {"reason": reason, "actor": step, "orgId": organization_id, "limit": limit, "cursor": cursor}
-        return await self._ask("GET", "/status/dlq", LetterPage, params=params)
+        return await self.ask("GET", "/status/dlq", LetterPage, params=params)
 
     async def dead_letter(self, sequence: int) -> WholeLetter:
         """Return a whole dead letter."""
-        return await self._ask("GET", f"/status/dlq/{sequence}", WholeLetter)
+        return await self.ask("GET", f"/status/dlq/{sequence}", WholeLetter)
 
     async def redrive(self, sequence: int) -> RedrivenLetter:
         """Make a new deployment of a dead letter's snapshot; a cleanup is queued again instead."""
-        return await self._ask("POST", f"/status/dlq/{sequence}/redrive", RedrivenLetter)
+        return await self.ask("POST", f"/status/dlq/{sequence}/redrive", RedrivenLetter)
 
     async def redrive_all(self, chosen: dict[str, str], *, rate: float, limit: int = 100, after: int = 0) -> Redrive:
         """Redrive `limit` letters that fit, oldest first; `chosen` holds `reason`, `actor`, `orgId` or `before`."""
         order = {"filter": chosen, "ratePerSecond": rate, "limit": limit, "after": after}
-        return await self._ask("POST", "/status/dlq/redrive", Redrive, json=order)
+        return await self.ask("POST", "/status/dlq/redrive", Redrive, json=order)
 
     async def discard(self, sequence: int, reason: str) -> DiscardedLetter:
         """Remove a dead letter for good."""
-        return await self._ask("DELETE", f"/status/dlq/{sequence}", DiscardedLetter, json={"reason": reason})
+        return await self.ask("DELETE", f"/status/dlq/{sequence}", DiscardedLetter, json={"reason": reason})
 
     async def queue(self) -> QueueState:
         """Return what waits where."""
-        return await self._ask("GET", "/status/queue", QueueState)
+        return await self.ask("GET", "/status/queue", QueueState)
 
     async def pause(self, organization_id: str | None = None) -> Paused:
         """Let nothing more of an organisation start, or with None of anyone."""
-        return await self._ask("POST", "/status/queue/pause", Paused, json=_meaning(organization_id))
+        return await self.ask("POST", "/status/queue/pause", Paused, json=_meaning(organization_id))
 
     async def resume(self, organization_id: str | None = None) -> Paused:
         """Take back the pause of an organisation, or with None that of everyone."""
-        return await self._ask("POST", "/status/queue/resume", Paused, json=_meaning(organization_id))
+        return await self.ask("POST", "/status/queue/resume", Paused, json=_meaning(organization_id))
 
     async def health(self) -> Health:
         """Return the health of the service and of its dependencies; an unhealthy one is no error."""
         try:
-            return await self._ask("GET", "/health/detailed", Health)
+            return await self.ask("GET", "/health/detailed", Health)
         except ApiError as error:
             if error.status != 503 or "status" not in error.body:
                 raise
             return msgspec.convert(error.body, Health)
 
-    async def _ask(
-        self, method: str, path: str, answer: type[_T], *, json: Any = None, params: dict[str, Any] | None = None
-    ) -> _T:
-        content = None if json is None else msgspec.json.encode(json)
-        response = await self._send(method, path, content=content, headers=_JSON if content else None, params=params)
-        try:
-            return msgspec.json.decode(response.content, type=answer)
-        except msgspec.DecodeError as error:
-            raise ServerAway(self.base_url, f"what answers {method} {path} there is no Zepid server: {error}") from None
-
-    async def _send(
-        self, method: str, path: str, *, params: dict[str, Any] | None = None, **content: Any
-    ) -> httpx.Response:
-        given = {name: value for name, value in (params or {}).items() if value is not None}
-        try:
-            response = await self._http.request(method, path, params=given, **content)
-        except httpx.TransportError as error:
-            raise ServerAway(self.base_url, str(error) or type(error).__name__) from None
-        if not response.is_success:
-            raise error_of(response)
-        return response
-
 
 def _meaning(organization_id: str | None) -> dict[str, str]:
     return {"orgId": organization_id} if organization_id else {}
-
-
-def _is_loopback(url: str) -> bool:
-    """Whether the server is this machine, which no proxy of the environment can reach."""
-    host = httpx.URL(url).host
-    return host in ("localhost", "::1") or host.startswith("127.")

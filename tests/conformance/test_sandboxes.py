@@ -464,6 +464,15 @@ async def test_a_higher_fence_ends_what_runs_under_a_lower_one(place: Place, tok
     assert code_of(error) == "SANDBOX_FENCED"
 
 
+async def test_what_a_takeover_killed_is_not_taken_for_a_failure_of_the_command(place: Place, tmp_path: Path) -> None:
+    await place.create({})
+    task = await running(place, "echo ready; sleep 0.5; exit 137")
+    (tmp_path / "data" / "sandboxes" / place.name / "fence").write_text("[1,0,0,0]")
+    with pytest.raises(ZepidError) as error:
+        await task
+    assert code_of(error) == "SANDBOX_FENCED"
+
+
 async def test_a_lower_fence_is_refused_everywhere(place: Place) -> None:
     await place.create({"a": b""})
     sandboxes = place.sandboxes

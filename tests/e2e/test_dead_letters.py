@@ -527,7 +527,11 @@ async def test_the_largest_unreadable_message_fits_into_a_letter(running: Pipeli
     [letter] = await until(buried)
     assert letter.content.reason == INVALID_MESSAGE
     assert "900000 bytes" in letter.content.body
-    assert not await running.resources.bus.commands("deploy_big")
+
+    async def removed() -> bool:
+        return not await running.resources.bus.commands("deploy_big")
+
+    assert await until(removed)
 
 
 KILLED = """

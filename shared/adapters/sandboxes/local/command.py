@@ -119,11 +119,14 @@ class Started:
             ZepidError: SANDBOX_FENCED or SANDBOX_CONNECT_FAILED when another attempt or `destroy`
                 killed it; SANDBOX_COMMAND_FAILED when it could not be started.
         """
+        killed = self.process.returncode == -9
         for line in (await self.status.read()).splitlines():
-            if (code := msgspec.json.decode(line, type=_Status).exit_code) is not None:
-                return Exit(code, out_of_memory=code == KILLED)
+            code = msgspec.json.decode(line, type=_Status).exit_code
+            if code not in (None, KILLED):
+                return Exit(code)
+            killed = killed or code == KILLED
         await asyncio.to_thread(self._check_fence)
-        if self.process.returncode == -9:
+        if killed:
             return Exit(KILLED, out_of_memory=True)
         raise ZepidError(
             "SANDBOX_COMMAND_FAILED", "The sandbox could not start the command.", excerpt="\n".join(errors)
