@@ -15,6 +15,8 @@ from shared.telemetry import log
 
 BACKLOG = 4096
 """How many connections may wait while nobody accepts them."""
+KEEP_ALIVE_SECONDS = 75
+"""How long a connection may be idle: longer than clients keep theirs, or a request may meet the server's close."""
 LISTEN_FD = "LISTEN_FD"
 """Environment variable: the number of a listening socket that the parent process has opened.
 
@@ -48,6 +50,7 @@ class HttpService:
             access_log=False,
             server_header=False,
             date_header=False,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=_GRACE_SECONDS,
             backlog=BACKLOG,
         )

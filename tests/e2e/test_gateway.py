@@ -24,6 +24,7 @@ from services.gateway.ports import Gateway, GatewayPorts
 from shared.adapters.postgres.tokens import Tokens
 from shared.contracts.events import Admitted, Ended, Event, Started, Succeeded
 from shared.contracts.messages import Command, LogChunk, LogLine, Wake, Work
+from shared.http_service import KEEP_ALIVE_SECONDS
 from shared.log_lines import archive_prefix, numbered
 from shared.pipeline import STEPS
 from shared.projection import Progress, apply
@@ -120,7 +121,15 @@ def life_of(deployment_id: str, outcome: str = "completed") -> list[Event]:
 async def serving(resources: Resources) -> AsyncIterator[tuple[Gateway, str]]:
     app = create_app(GatewayPorts.of(resources, allowed_origins=("https://app.example",)))
     server = uvicorn.Server(
-        uvicorn.Config(app, port=0, log_config=None, lifespan="on", ws="none", timeout_graceful_shutdown=1)
+        uvicorn.Config(
+            app,
+            port=0,
+            log_config=None,
+            lifespan="on",
+            ws="none",
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=1,
+        )
     )
     task = asyncio.create_task(server.serve())
     try:
