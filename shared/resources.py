@@ -12,6 +12,7 @@ from shared.adapters.objects import ARTIFACTS, LOGS, open_objects
 from shared.adapters.postgres.database import open_pool
 from shared.adapters.postgres.deployments import Deployments
 from shared.ports import Objects
+from shared.sealing import Seal
 from shared.settings import Settings
 
 
@@ -25,6 +26,7 @@ class Resources:
     deployments: Deployments
     artifacts: Objects
     logs: Objects
+    seal: Seal
 
 
 @asynccontextmanager
@@ -39,11 +41,13 @@ async def open_resources(settings: Settings, name: str) -> AsyncIterator[Resourc
         await provision(bus.client, settings)
         pool = await open_pool(settings.postgres_url)
         stack.push_async_callback(pool.close)
+        seal = Seal(settings.encryption_key_list)
         yield Resources(
             settings=settings,
             bus=bus,
             pool=pool,
-            deployments=Deployments(pool),
+            deployments=Deployments(pool, seal),
             artifacts=open_objects(settings.object_store_url, ARTIFACTS),
             logs=open_objects(settings.object_store_url, LOGS),
+            seal=seal,
         )

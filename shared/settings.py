@@ -1,5 +1,7 @@
 """Every setting, read once from the environment and checked; a wrong value stops the service."""
 
+import base64
+import binascii
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +12,11 @@ from msgspec import Meta
 
 Positive = Annotated[int, Meta(gt=0)]
 Port = Annotated[int, Meta(ge=0, le=65535)]
+
+
+_ENCRYPTION_KEY_BYTES = 32
+_SECRET = frozenset({"encryption_keys"})
+"""Settings whose value no message may show."""
 
 
 class InvalidSettings(Exception):
@@ -35,6 +42,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         edge_url: public address pattern of sites with `{site}` in it.
         allowed_origins: browser origins that may call the API, separated by commas.
         edge_address: host:port at which the edge itself listens, for probes.
+        encryption_keys: Fernet keys for secrets at rest, separated by commas; the first encrypts, all decrypt.
+        dns_servers: `address` or `address:port`, separated by commas, for domains; by default those of the host.
     """
 
     nats_url: str = "nats://127.0.0.1:4222"
@@ -62,6 +71,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     sandbox_builder_default_provider: Literal["local", "noop"] = "local"
     publisher: Literal["local", "noop"] = "local"
     stream_replicas: Literal[1, 3, 5] = 1
+    encryption_keys: str = ""
+    dns_servers: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse what only fails much later; raises ValueError."""
+        if not all(map(_is_encryption_key, self.encryption_key_list)):
+            raise ValueError("each key must be 32 bytes as URL-safe Base64")
 
     def as_environ(self) -> dict[str, str]:
         """Return the settings as environment variables for another process."""
@@ -71,6 +87,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def nats_servers(self) -> list[str]:
         """The broker's servers; user and password of the first are those of all."""
         return [url for url in self.nats_url.replace(" ", "").split(",") if url]
+
+    @property
+    def encryption_key_list(self) -> list[str]:
+        """The encryption keys, the one that encrypts first."""
+        return [key for key in self.encryption_keys.replace(" ", "").split(",") if key]
 
     @property
     def data_path(self) -> Path:
@@ -103,5 +124,13 @@ def load_settings(environ: Mapping[str, str] = os.environ, **overrides: Any) -> 
             msgspec.convert({name: value}, Settings, strict=False)
         except msgspec.ValidationError as error:
             reason = str(error).split(" - at ")[0]
-            raise InvalidSettings(f"{name.upper()}={value!r} is not usable: {reason}") from None
+            shown = "…" if name in _SECRET else repr(value)
+            raise InvalidSettings(f"{name.upper()}={shown} is not usable: {reason}") from None
     return msgspec.convert(given, Settings, strict=False)
+
+
+def _is_encryption_key(text: str) -> bool:
+    try:
+        return len(base64.urlsafe_b64decode(text)) == _ENCRYPTION_KEY_BYTES
+    except binascii.Error:
+        return False

@@ -1,11 +1,12 @@
-"""What the data folder remembers between starts: who uses it, ports, passwords."""
+"""What the data folder remembers between starts: who uses it, ports, passwords, the encryption key."""
 
+import base64
 import fcntl
 import os
 import random
 import secrets
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -62,12 +63,21 @@ def port_for(server: str, data_dir: Path, given: int) -> int:
 
 def password_file(server: str, data_dir: Path) -> Path:
     """Return the file with the server's password, readable by its owner only; made when missing."""
-    file = data_dir / f"{server}.password"
+    return _kept(data_dir / f"{server}.password", lambda: secrets.token_hex(16))
+
+
+def encryption_key(data_dir: Path) -> str:
+    """Return the key for secrets at rest, kept in a file readable by its owner only; made when missing."""
+    made = _kept(data_dir / "encryption.key", lambda: base64.urlsafe_b64encode(secrets.token_bytes(32)).decode())
+    return made.read_text().strip()
+
+
+def _kept(file: Path, make: Callable[[], str]) -> Path:
     if not file.exists():
         complete = file.with_name(f"{file.name}.new")
         complete.unlink(missing_ok=True)
         complete.touch(mode=0o600)
-        complete.write_text(secrets.token_hex(16) + "\n")
+        complete.write_text(make() + "\n")
         complete.rename(file)
     return file
 

@@ -11,7 +11,7 @@ import httpx
 import typer
 import uvloop
 
-from infra.dev.data_dir import is_free, port_for
+from infra.dev.data_dir import encryption_key, is_free, port_for
 from infra.dev.errors import EmbeddedStackError
 from infra.dev.stack import EmbeddedStack, Endpoints
 from services.cli.catalog import NAMES, load
@@ -100,6 +100,7 @@ def _settings(wanted: Wanted, endpoints: Endpoints) -> Settings:
         edge_port=edge_port,
         edge_url=os.environ.get("EDGE_URL") or f"http://{{site}}.localhost:{edge_port}",
         edge_address=f"127.0.0.1:{edge_port}",
+        encryption_keys=os.environ.get("ENCRYPTION_KEYS") or encryption_key(wanted.data_dir),
     )
 
 

@@ -144,8 +144,10 @@ _MEANINGS = {
     403: "The token may not do this",
     404: "There is no such thing, or the token's organisation does not own it",
     409: "It does not fit the present state; `deploymentId` names the deployment that is in the way",
+    412: "It is not what `If-Match` names any more",
     413: "The body is too large",
     429: "The queue or the quota of the organisation is used up; `Retry-After` says when to try again, if that helps",
+    501: "This service is not set up for it",
     503: "A dependency is away; `Retry-After` says when to try again",
 }
 

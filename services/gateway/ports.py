@@ -16,6 +16,7 @@ from shared.adapters.postgres.deployments import Deployments
 from shared.adapters.postgres.overview import Overview
 from shared.adapters.postgres.projects import Projects
 from shared.adapters.postgres.tokens import Tokens
+from shared.adapters.postgres.variables import Variables
 from shared.contracts import subjects
 from shared.ports import Objects
 from shared.resources import Resources
@@ -34,6 +35,7 @@ class GatewayPorts:
 
     deployments: Deployments
     projects: Projects
+    variables: Variables
     tokens: Tokens
     overview: Overview
     bus: Bus
@@ -48,6 +50,7 @@ class GatewayPorts:
         return cls(
             deployments=resources.deployments,
             projects=Projects(resources.pool),
+            variables=Variables(resources.pool, resources.seal),
             tokens=Tokens(resources.pool),
             overview=Overview(resources.pool),
             bus=resources.bus,

@@ -28,6 +28,7 @@ from shared.client.answers import (
     SourceState,
     WholeLetter,
 )
+from shared.client.env import Env
 from shared.client.errors import ApiError, ServerAway
 from shared.client.sse import ServerEvent, Subscription
 from shared.client.transport import Transport
@@ -46,6 +47,9 @@ class Client(Transport):
     """A connection to one service with one token; use it as an asynchronous context.
 
     Every method raises `ApiError` when the service refuses and `ServerAway` when nobody answers.
+
+    Attributes:
+        env: environment variables of projects.
     """
 
     def __init__(
@@ -53,6 +57,7 @@ class Client(Transport):
     ) -> None:
         super().__init__(base_url, token, timeout)
         self._patience = patience
+        self.env = Env(self)
 
     async def __aenter__(self) -> Self:
         return self

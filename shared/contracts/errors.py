@@ -53,6 +53,9 @@ _TABLE: tuple[Code, ...] = (
     Code("DEPLOYMENT_VALIDATION_FAILED", 400, _USER, False, "Correct what the message names and deploy again."),
     Code("SOURCE_MISSING", 400, _USER, False, "Upload the project's source first: `zepid deploy DIR` does it."),
     Code("SOURCE_INVALID", 400, _USER, False, "Correct the named file or path and upload again."),
+    Code("PRECONDITION_FAILED", 412, _USER, True, "Somebody else changed it meanwhile: read it again, then decide."),
+    Code("ENCRYPTION_KEY_MISSING", 501, _PLATFORM, False, "Set ENCRYPTION_KEYS of every service, then try again."),
+    Code("SECRET_UNREADABLE", 500, _PLATFORM, False, "Add the key that encrypted it to ENCRYPTION_KEYS, or set the variable again."),
     # the pipeline
     Code("CANCELLED", 409, _USER, False, "The deployment was cancelled on request; deploy again when ready."),
     Code("DEPLOYMENT_TIMEOUT", 408, _PLATFORM, True, "The deployment took longer than its deadline; look at the slowest step's log."),

@@ -6,8 +6,10 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from services.steps.build.diagnosis import Phase, diagnose
+from services.steps.build.masking import Mask, MaskedLines
 from shared.contracts.errors import ZepidError
 from shared.contracts.messages import BuildPlan, Command
 from shared.pipeline import BY_NAME
@@ -45,7 +47,7 @@ class Finished:
         return self.exit.code != 0 or self.exit.timed_out or self.exit.out_of_memory
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Attempt:
     """One attempt at building one deployment.
 
@@ -62,6 +64,11 @@ class Attempt:
     variables: Mapping[str, str]
     until: float = field(default_factory=lambda: time.time() + BY_NAME["build"].timeout - SETTLE_SECONDS)
 
+    @cached_property
+    def mask(self) -> Mask:
+        """Hides the values of the variables in a text."""
+        return Mask(self.variables.values(), plain)
+
     @property
     def sandbox(self) -> str:
         """Name of the sandbox."""
@@ -69,7 +76,7 @@ class Attempt:
 
     def say(self, message: str, level: str = "info") -> None:
         """Write a line of our own into the log."""
-        self.ports.log.write("system", message, level=level)
+        self.ports.log.write("system", self.mask(message), level=level)
 
     def in_root(self, folder: str) -> str:
         """Return a folder of the plan's root as a path of the tree."""
@@ -83,21 +90,33 @@ class Attempt:
         """
         lines: deque[str] = deque(maxlen=KEPT_LINES)
 
+        def keep(stream: str, line: str) -> None:
+            lines.append(line[:KEPT_COLUMNS])
+            self.ports.log.write(stream, line)
+
+        output = MaskedLines(self.mask, keep)
+
         def on_output(stream: str, line: str) -> None:
-            text = plain(line)
-            lines.append(text[:KEPT_COLUMNS])
-            self.ports.log.write(stream, text)
+            output.add(stream, plain(line))
 
         self.say(f"$ {shell}")
         began = time.monotonic()
         tools = None if self.plan.manager == "none" else (self.plan.manager, self.plan.manager_version)
         run = Run(shell, self._limit(phase), cwd, env, network=phase == "install", tools=tools)
-        exit = await self.ports.sandboxes.run(self.sandbox, self.ports.fence, run, on_output)
+        try:
+            exit = await self.ports.sandboxes.run(self.sandbox, self.ports.fence, run, on_output)
+        finally:
+            output.close()
         return Finished(phase, shell, exit, tuple(lines), time.monotonic() - began)
 
     def error(self, finished: Finished) -> ZepidError:
         """Return why a command failed."""
         return diagnose(finished.phase, finished.shell, finished.exit, finished.lines, self.plan, finished.seconds)
+
+    def hide_variables(self, error: ZepidError) -> ZepidError:
+        """Return an error of this attempt without the values of variables in its words."""
+        error.message, error.excerpt = self.mask(error.message), self.mask(error.excerpt)
+        return error
 
     def _limit(self, phase: Phase) -> float:
         return max(1.0, min(LIMITS[phase], self.until - time.time(), self.command.deadline - time.time()))

@@ -38,6 +38,14 @@ async def handle(command: Command, ports: Ports) -> Outcome:
 
 async def _build(command: Command, ports: Ports) -> Done:
     attempt = await _prepare(command, ports)
+    try:
+        return await _built(attempt)
+    except ZepidError as error:
+        raise attempt.hide_variables(error) from None
+
+
+async def _built(attempt: Attempt) -> Done:
+    command, ports = attempt.command, attempt.ports
     if _is_static(attempt.plan):
         return _done(command, await store_static(attempt), "nothing to build")
     key = build_key(attempt, await ports.sandboxes.toolchain())

@@ -9,6 +9,9 @@ import msgspec
 from shared.adapters.postgres.database import load_queries
 from shared.contracts.errors import Failure, ZepidError
 from shared.ports import DeploymentRecord
+from shared.sealing import Seal
+
+_KEYLESS = Seal()
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -90,8 +93,9 @@ class UnfinishedRow(EndedRow, frozen=True):
 class Deployments:
     """The guarded transitions and reads of the table `deployment`."""
 
-    def __init__(self, pool: asyncpg.Pool) -> None:
+    def __init__(self, pool: asyncpg.Pool, seal: Seal = _KEYLESS) -> None:
         self._pool = pool
+        self._seal = seal
         self._sql = load_queries("deployments")
 
     async def accept(
@@ -179,9 +183,14 @@ class Deployments:
     async def build_variables(self, deployment_id: str) -> dict[str, str]:
         """Return the environment variables frozen for this deployment's build.
 
-        There is no way to set any yet, so no build has any.
+        Raises:
+            ZepidError: OUTCOME_ALREADY_DECIDED, it has ended; SECRET_UNREADABLE or
+                ENCRYPTION_KEY_MISSING, this process can't decrypt them.
         """
-        return {}
+        sealed = await self._sql.build_variables(self._pool, id=deployment_id)
+        if sealed is None:
+            raise ZepidError("OUTCOME_ALREADY_DECIDED", f"deployment {deployment_id} has ended: it needs no variables")
+        return {name: self._seal.open(value) for name, value in sealed.items()}
 
     async def insert_release(self, deployment_id: str, artifact: str) -> str:
         """Insert the deployment's release once; return its id."""

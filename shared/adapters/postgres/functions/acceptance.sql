@@ -100,12 +100,12 @@ begin
     values (site_name(p_project_id), p_project_id, p_organization_id)
     on conflict (project_id) do nothing;
   insert into deployment (id, project_id, organization_id, user_id, priority, target, source, site, settings,
-      traceparent, retry_of)
+      variables, traceparent, retry_of)
     values (p_id, p_project_id, p_organization_id, p_user_id,
       coalesce(v_again.priority, p_priority), coalesce(v_again.target, p_target), coalesce(v_source, ''),
       (select name from site where project_id = p_project_id),
       coalesce(v_again.settings, (select settings from project_settings where project_id = p_project_id), '{}'),
-      p_traceparent, p_retry_of);
+      coalesce(v_again.variables, project_variables(p_project_id)), p_traceparent, p_retry_of);
   if v_plan <> '' then
     insert into quota_ledger (deployment_id, organization_id, plan) values (p_id, p_organization_id, v_plan);
   end if;

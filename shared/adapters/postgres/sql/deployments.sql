@@ -33,6 +33,9 @@ select d.id, d.project_id, d.organization_id, d.user_id, d.outcome, (
     order by n.accepted_at desc limit 1) as newer
 from deployment d where d.id = any(:ids::text[]);
 
+-- name: build_variables$
+select build_variables(:id);
+
 -- name: insert_release$
 -- The id is derived from the deployment's, so that every call names the same release.
 with inserted as (

@@ -2,11 +2,12 @@
 create table project_variable (
   project_id text not null,
   name text not null,
-  value bytea not null,
+  value text not null,
+  size integer not null,
   updated_at timestamptz not null default clock_timestamp(),
   primary key (project_id, name)
 );
-comment on column project_variable.value is 'encrypted; readable by the build step alone';
+comment on column project_variable.value is 'encrypted; `size` is that of the value itself, in bytes';
 
 alter table deployment add column variables jsonb not null default '{}';
 comment on column deployment.variables is 'the project''s variables at acceptance, each value encrypted';
