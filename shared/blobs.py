@@ -4,6 +4,8 @@ A blob is immutable and named by its bytes, so storing one twice is harmless and
 costs no upload.
 """
 
+import asyncio
+from collections.abc import Container, Iterable
 from typing import NamedTuple
 
 import msgspec
@@ -13,6 +15,7 @@ from shared.contracts.errors import ZepidError
 from shared.ports import Manifest, Objects
 
 MAX_PATH_BYTES = 1024
+_PARALLEL = 16
 
 
 class Stored(NamedTuple):
@@ -48,6 +51,24 @@ async def add(objects: Objects, data: bytes) -> Stored:
 async def store(objects: Objects, data: bytes) -> str:
     """Upload the bytes unless the bucket has them; return their digest."""
     return (await add(objects, data)).digest
+
+
+async def store_all(objects: Objects, blobs: Iterable[bytes]) -> list[str]:
+    """Upload several at a time what the bucket lacks; return the digests in the given order."""
+    waiting = iter(enumerate(blobs))
+    digests: dict[int, str] = {}
+
+    async def upload() -> None:
+        for position, data in waiting:
+            digests[position] = await store(objects, data)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(_PARALLEL):
+                group.create_task(upload())
+    except ExceptionGroup as failures:
+        raise failures.exceptions[0] from None
+    return [digests[position] for position in range(len(digests))]
 
 
 async def load(objects: Objects, digest: str, what: str) -> bytes:
@@ -101,6 +122,16 @@ def safe_path(path: str) -> str:
     if fault := _fault(path):
         raise ZepidError("SOURCE_INVALID", f"the path {path[:200]!r} cannot be used: {fault}")
     return path
+
+
+def file_above(path: str, files: Container[str]) -> str | None:
+    """Return the outermost folder of a path that is itself a file of the tree, None when there is none."""
+    at = path.find("/")
+    while at >= 0:
+        if path[:at] in files:
+            return path[:at]
+        at = path.find("/", at + 1)
+    return None
 
 
 def _fault(path: str) -> str:

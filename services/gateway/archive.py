@@ -1,23 +1,19 @@
-"""Reading an uploaded tar.gz that may be hostile: it is only read, nothing in it is ever unpacked to disk."""
+"""Reading an uploaded archive that may be hostile: it is only read, nothing in it is unpacked to a path of its own.
 
-import gzip
+Every member is judged by its header first, so that a refused archive leaves nothing behind.
+"""
+
 import io
-import tarfile
-import tempfile
-import zlib
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from contextlib import AbstractContextManager
 from typing import BinaryIO, NamedTuple
 
-from shared.blobs import safe_path
-from shared.contracts.errors import ZepidError
-from shared.source_rules import MAX_FILE_BYTES, is_synced
+from services.gateway.archive_members import Member, check_growth, checked, refused
+from services.gateway.tar_archive import GZIP, tar_members
+from services.gateway.zip_archive import ZIP, zip_members
 
-MAX_ARCHIVE_BYTES = 500 * 1024 * 1024
-"""Most bytes an archive may have, packed as well as unpacked."""
-
-_MOST_ENTRIES = 200_000
-_LONGEST_READ = MAX_FILE_BYTES
-_PIECE = 1024 * 1024
+_BATCH_FILES = 256
+_BATCH_BYTES = 8 * 1024 * 1024
 
 
 class SourceFile(NamedTuple):
@@ -28,74 +24,37 @@ class SourceFile(NamedTuple):
     data: bytes
 
 
-def files_in(archive: BinaryIO) -> Generator[SourceFile, None, None]:
-    """Yield the files of a tar.gz that belong to the source, in its order.
+def batches_in(archive: BinaryIO) -> Generator[list[SourceFile], None, None]:
+    """Yield the files of a tar.gz or zip that belong to the source, some at a time.
 
     Raises:
-        ZepidError: SOURCE_INVALID: not a tar.gz, a path that leaves the tree, a link, a device,
-            a file twice or too large, or too much of everything.
+        ZepidError: SOURCE_INVALID: neither of both, or what `checked` refuses.
     """
-    seen: set[str] = set()
-    try:
-        with _unzipped(archive) as plain, tarfile.open(fileobj=plain, mode="r:") as tar:
-            for entries, member in enumerate(tar, start=1):
-                if entries > _MOST_ENTRIES:
-                    raise refused(f"the archive has more than {_MOST_ENTRIES} entries")
-                path = member.name.removeprefix("./")
-                if member.isdir() and path in ("", "."):
-                    continue
-                if _is_wanted(member, safe_path(path), seen):
-                    seen.add(path)
-                    yield _read(tar, member, path)
-    except (tarfile.TarError, zlib.error, EOFError, gzip.BadGzipFile) as error:
-        raise refused(f"the body is not a usable tar.gz: {error}") from None
+    with _opened(archive) as members:
+        wanted = checked(members)
+        check_growth(_size(archive), sum(member.size for member in wanted))
+        batch: list[SourceFile] = []
+        size = 0
+        for member in wanted:
+            batch.append(SourceFile(member.path, 0o755 if member.mode & 0o100 else 0o644, member.read()))
+            size += member.size
+            if len(batch) >= _BATCH_FILES or size >= _BATCH_BYTES:
+                yield batch
+                batch, size = [], 0
+        if batch:
+            yield batch
 
 
-def refused(message: str) -> ZepidError:
-    """Return SOURCE_INVALID with a sentence that names the file."""
-    return ZepidError("SOURCE_INVALID", message)
+def _opened(archive: BinaryIO) -> AbstractContextManager[Iterator[Member]]:
+    archive.seek(0)
+    begin = archive.read(4)
+    archive.seek(0)
+    if begin.startswith(GZIP):
+        return tar_members(archive)
+    if begin in ZIP:
+        return zip_members(archive)
+    raise refused("the body is neither a tar.gz nor a zip")
 
 
-def _is_wanted(member: tarfile.TarInfo, path: str, seen: set[str]) -> bool:
-    if member.isdir() or not is_synced(path):
-        return False
-    if not member.isreg() or member.issparse():
-        kind = "a link" if member.issym() or member.islnk() else "not a regular file"
-        raise refused(f"{path}: is {kind}; only regular files can be uploaded")
-    if path in seen:
-        raise refused(f"{path}: is in the archive twice")
-    if member.size > MAX_FILE_BYTES:
-        raise refused(f"{path}: has {member.size} bytes; a file may have {MAX_FILE_BYTES}")
-    return True
-
-
-def _read(tar: tarfile.TarFile, member: tarfile.TarInfo, path: str) -> SourceFile:
-    content = tar.extractfile(member)
-    data = content.read() if content else b""
-    if len(data) != member.size:
-        raise refused(f"{path}: the archive ends in the middle of this file")
-    return SourceFile(path, 0o755 if member.mode & 0o100 else 0o644, data)
-
-
-def _unzipped(archive: BinaryIO) -> BinaryIO:
-    """Return the tar in a temporary file of its own, so that a bomb is noticed and seeking is cheap."""
-    plain = _ShortReads(tempfile.TemporaryFile(buffering=0))  # noqa: SIM115 - closed below or by the caller
-    try:
-        with gzip.GzipFile(fileobj=archive) as zipped:
-            while piece := zipped.read(_PIECE):
-                if plain.write(piece) and plain.tell() > MAX_ARCHIVE_BYTES:
-                    raise refused(f"the archive has more than {MAX_ARCHIVE_BYTES} bytes when unpacked")
-        plain.seek(0)
-    except BaseException:
-        plain.close()
-        raise
-    return plain
-
-
-class _ShortReads(io.BufferedRandom):
-    """Refuses the read of a header that claims to be larger than any file may be."""
-
-    def read(self, size: int | None = -1) -> bytes:
-        if size is None or not 0 <= size <= _LONGEST_READ:
-            raise refused("the archive has a header that is too large")
-        return super().read(size)
+def _size(archive: BinaryIO) -> int:
+    return archive.seek(0, io.SEEK_END)

@@ -8,10 +8,11 @@ from typing import BinaryIO
 
 import msgspec
 
-from services.gateway.archive import files_in, refused
+from services.gateway.archive import batches_in
+from services.gateway.archive_members import refused
 from services.gateway.ports import GatewayPorts
 from shared.adapters.postgres.projects import ProjectRow
-from shared.blobs import safe_path, store, store_manifest
+from shared.blobs import file_above, safe_path, store_all, store_manifest
 from shared.ports import Entry, Manifest
 from shared.source_rules import MAX_FILE_BYTES, MAX_FILES, is_synced
 
@@ -46,7 +47,7 @@ def checked_tree(files: Mapping[str, Entry]) -> Manifest:
             raise refused(f"{path}: the digest must be a BLAKE3 of 64 lower-case hex digits")
         if not 0 <= entry.size <= MAX_FILE_BYTES:
             raise refused(f"{path}: has {entry.size} bytes; a file may have {MAX_FILE_BYTES}")
-        if folder := next((parent for parent in _parents(path) if parent in synced), None):
+        if folder := file_above(path, synced):
             raise refused(f"{path}: {folder} is a file, so nothing can be below it")
     return Manifest({path: _with_plain_mode(entry) for path, entry in synced.items()})
 
@@ -68,13 +69,13 @@ async def offer_tree(ports: GatewayPorts, project: ProjectRow, tree: Manifest) -
 
 
 async def unpack(ports: GatewayPorts, project: ProjectRow, archive: BinaryIO) -> SourceBody:
-    """Record the files of a tar.gz as the project's source; raises SOURCE_INVALID."""
+    """Record the files of a tar.gz or zip as the project's source; raises SOURCE_INVALID."""
     entries: dict[str, Entry] = {}
-    with closing(files_in(archive)) as files:
-        while file := await asyncio.to_thread(next, files, None):
-            if len(entries) == MAX_FILES:
-                raise refused(f"the archive has more than {MAX_FILES} files")
-            entries[file.path] = Entry(await store(ports.artifacts, file.data), len(file.data), file.mode)
+    with closing(batches_in(archive)) as batches:
+        while batch := await asyncio.to_thread(next, batches, None):
+            digests = await store_all(ports.artifacts, (file.data for file in batch))
+            for file, digest in zip(batch, digests, strict=True):
+                entries[file.path] = Entry(digest, len(file.data), file.mode)
     tree = checked_tree(entries)
     await ports.projects.record_blobs(project.organization_id, {entry.digest: entry.size for entry in entries.values()})
     return await offer_tree(ports, project, tree)
@@ -83,11 +84,6 @@ async def unpack(ports: GatewayPorts, project: ProjectRow, archive: BinaryIO) ->
 async def _record(ports: GatewayPorts, project: ProjectRow, tree: Manifest) -> str:
     digest = await store_manifest(ports.artifacts, tree)
     return await ports.projects.record_snapshot(project.id, project.organization_id, digest, tree)
-
-
-def _parents(path: str) -> list[str]:
-    segments = path.split("/")[:-1]
-    return ["/".join(segments[: depth + 1]) for depth in range(len(segments))]
 
 
 def _with_plain_mode(entry: Entry) -> Entry:

@@ -10,7 +10,7 @@ from litestar.openapi.spec import Example, OpenAPIMediaType, Operation, RequestB
 from litestar.openapi.spec.enums import OpenAPIFormat, OpenAPIType
 from litestar.params import Body, FromPath
 
-from services.gateway.archive import MAX_ARCHIVE_BYTES
+from services.gateway.archive_members import MAX_ARCHIVE_BYTES
 from services.gateway.auth import DEPLOY
 from services.gateway.errors import ValidationFailed, error_responses
 from services.gateway.lookup import visible_project
@@ -82,11 +82,14 @@ async def offer_source(
     request_max_body_size=MAX_ARCHIVE_BYTES,
     operation_class=_BinaryBody,
     tags=["Sources"],
-    summary="Upload a source tree as tar.gz",
+    summary="Upload a source tree as tar.gz or zip",
     responses=error_responses(400, 401, 404, 413, 503),
 )
 async def upload_source(request: GatewayRequest, project_id: FromPath[str]) -> SourceBody:
-    """Make a tar.gz the project's source. What is never synced is left out; links are refused."""
+    """Make a tar.gz or zip, told apart by their first bytes, the project's source.
+
+    What is never synced is left out; links, and whatever else is no plain file, are refused.
+    """
     project = await visible_project(request, project_id)
     with tempfile.TemporaryFile() as archive:
         async for piece in request.stream():

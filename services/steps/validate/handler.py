@@ -1,12 +1,10 @@
 """The validate step: project, source and settings are usable; makes the build plan."""
 
-import posixpath
-
 import msgspec
 
 from services.steps.validate.plan import describe, files_to_read, make_plan
 from services.steps.validate.tree import Tree
-from shared.blobs import load, load_manifest, safe_path
+from shared.blobs import file_above, load, load_manifest, safe_path
 from shared.contracts.errors import ZepidError
 from shared.contracts.messages import BuildPlan, Command
 from shared.contracts.outcomes import Done, Outcome
@@ -62,11 +60,8 @@ def check_tree(manifest: Manifest) -> None:
     if len(files) > MAX_FILES:
         raise ZepidError("SOURCE_INVALID", f"the source has {len(files):,} files; {MAX_FILES:,} is the limit")
     for path, entry in files.items():
-        folder = posixpath.dirname(safe_path(path))
-        while folder:
-            if folder in files:
-                raise ZepidError("SOURCE_INVALID", f"{folder!r} is both a file and a folder of the source", file=path)
-            folder = posixpath.dirname(folder)
+        if folder := file_above(safe_path(path), files):
+            raise ZepidError("SOURCE_INVALID", f"{folder!r} is both a file and a folder of the source", file=path)
         if entry.size > MAX_FILE_BYTES:
             size = entry.size / 2**20
             raise ZepidError("SOURCE_INVALID", f"{path} has {size:.1f} MiB; 25 MiB is the limit", file=path)
