@@ -15,7 +15,7 @@ Port = Annotated[int, Meta(ge=0, le=65535)]
 
 
 _ENCRYPTION_KEY_BYTES = 32
-_SECRET = frozenset({"encryption_keys"})
+_SECRET = frozenset({"encryption_keys", "cloudflare_api_token"})
 """Settings whose value no message may show."""
 
 
@@ -34,6 +34,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         max_concurrent_deployments: deployments in the pipeline at a time, over all organisations.
         max_concurrent_per_organization: deployments of one organisation in the pipeline at a time.
         max_waiting_per_organization: deployments of one organisation that may wait; more are answered with 429.
+        deploy_rate_limit: deployments of one project that are accepted from one user in a window.
+        deploy_rate_window: that window, in seconds.
         max_waiting_time: milliseconds a deployment may wait for admission.
         max_deployment_timeout: milliseconds from admission to the deadline.
         max_batch_size: messages fetched in one poll.
@@ -44,6 +46,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         edge_address: host:port at which the edge itself listens, for probes.
         encryption_keys: Fernet keys for secrets at rest, separated by commas; the first encrypts, all decrypt.
         dns_servers: `address` or `address:port`, separated by commas, for domains; by default those of the host.
+        cloudflare_account_id: account of the target `cloudflare`; "" = there is no such target.
+        cloudflare_api_token: API token with the permission to edit Workers scripts.
     """
 
     nats_url: str = "nats://127.0.0.1:4222"
@@ -61,6 +65,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_concurrent_deployments: Positive = 5
     max_concurrent_per_organization: Positive = 3
     max_waiting_per_organization: Positive = 25
+    deploy_rate_limit: Positive = 3
+    deploy_rate_window: Positive = 60
     max_waiting_time: Positive = 86_400_000
     max_deployment_timeout: Positive = 600_000
     max_batch_size: Annotated[int, Meta(gt=0, le=256)] = 10
@@ -73,6 +79,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     stream_replicas: Literal[1, 3, 5] = 1
     encryption_keys: str = ""
     dns_servers: str = ""
+    cloudflare_account_id: str = ""
+    cloudflare_api_token: str = ""
 
     def __post_init__(self) -> None:
         """Refuse what only fails much later; raises ValueError."""
@@ -104,6 +112,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(origin for origin in self.allowed_origins.replace(" ", "").split(",") if origin)
 
     @property
+    def targets(self) -> tuple[str, ...]:
+        """Where deployments may go live."""
+        return ("local", "cloudflare") if self.cloudflare_account_id else ("local",)
+
+    @property
     def deadline_seconds(self) -> float:
         """How long an admitted deployment may take."""
         return self.max_deployment_timeout / 1000
@@ -126,7 +139,17 @@ def load_settings(environ: Mapping[str, str] = os.environ, **overrides: Any) -> 
             reason = str(error).split(" - at ")[0]
             shown = "…" if name in _SECRET else repr(value)
             raise InvalidSettings(f"{name.upper()}={shown} is not usable: {reason}") from None
-    return msgspec.convert(given, Settings, strict=False)
+    settings = msgspec.convert(given, Settings, strict=False)
+    _check_together(settings)
+    return settings
+
+
+def _check_together(settings: Settings) -> None:
+    """Refuse values that are usable one by one but not together."""
+    if bool(settings.cloudflare_api_token) != bool(settings.cloudflare_account_id):
+        raise InvalidSettings("the target cloudflare needs both CLOUDFLARE_ACCOUNT_ID and CLOUDFLARE_API_TOKEN")
+    if settings.deployment_queue_name == settings.deployment_dlq_name:
+        raise InvalidSettings("DEPLOYMENT_QUEUE_NAME and DEPLOYMENT_DLQ_NAME must differ")
 
 
 def _is_encryption_key(text: str) -> bool:

@@ -44,7 +44,12 @@ class LiveStack:
 
     def __init__(self, data_dir: Path, environ: Mapping[str, str], *options: str) -> None:
         self.data_dir = data_dir
-        self._environ = {**os.environ, "XDG_STATE_HOME": str(data_dir / "state"), **environ}
+        self._environ = {
+            **os.environ,
+            "XDG_STATE_HOME": str(data_dir / "state"),
+            "DEPLOY_RATE_LIMIT": "1000",
+            **environ,
+        }
         self._options = options
         self._process: asyncio.subprocess.Process | None = None
 

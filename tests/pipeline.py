@@ -127,6 +127,7 @@ def settings_for(nats_url: str, postgres_url: str, data_dir: Path, **overrides: 
             "sandbox_builder_default_provider": "noop",
             "publisher": "noop",
             "max_concurrent_per_organization": 1_000,
+            "deploy_rate_limit": 1_000,
             **overrides,
         },
     )

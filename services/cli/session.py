@@ -60,6 +60,8 @@ def explanation(error: ClientError) -> list[str]:
         lines.append("Set ZEPID_TOKEN to a token of this server with the needed scope.")
     if active := error.body.get("deploymentId"):
         lines.append(f"It is {active}. Watch it: zepid logs -f {active}. Stop it: zepid cancel {active}")
+    if error.code == "RATE_LIMITED":
+        lines.append("An operator can allow more: DEPLOY_RATE_LIMIT and DEPLOY_RATE_WINDOW of `zepid up`.")
     if error.retry_after:
         lines.append(f"Try again in {error.retry_after} s.")
     if error.status >= 500 and error.request_id:

@@ -1,6 +1,5 @@
 """Recording a deployment: the one way of `POST /deploy` and of a retry, and why it may be refused."""
 
-import time
 from functools import partial
 from uuid import uuid4
 
@@ -8,14 +7,15 @@ import msgspec
 from litestar.status_codes import HTTP_200_OK
 from opentelemetry.trace import SpanKind
 
-from services.gateway.errors import ValidationFailed
+from services.gateway.errors import RateLimited, ValidationFailed
 from services.gateway.lookup import PROJECT_NOT_FOUND
 from services.gateway.ports import Gateway, GatewayRequest
 from services.gateway.queue_estimate import QueuePlace
-from shared.adapters.postgres.deployments import Verdict
+from shared.adapters.postgres.deployments import Idempotency, RateLimit, Verdict
 from shared.conclusion import interrupt
 from shared.contracts.errors import Failure, ZepidError
 from shared.outage import insist
+from shared.settings import Settings
 from shared.telemetry import TRACEPARENT, current_traceparent, span
 from shared.times import iso_time
 
@@ -36,6 +36,10 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
         snapshot_id: the tree to deploy; by default the project's latest.
         retry_of: deploy the frozen snapshot of that deployment, with its priority and target.
         supersede: cancel the project's present deployment instead of being refused.
+        timeout_seconds: from admission to the deadline, if it is to be shorter than the service's.
+        debug: build afresh, and say more about it.
+        idempotency: how the request named itself.
+        is_limited: whether it may come too soon after others; an operator's redrive may not.
     """
 
     project_id: str
@@ -43,10 +47,14 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     user_id: str
     id: str = ""
     priority: int = 5
-    target: str = ""
+    target: str = "local"
     snapshot_id: str | None = None
     retry_of: str | None = None
     supersede: bool = False
+    timeout_seconds: float | None = None
+    debug: bool = False
+    idempotency: Idempotency | None = None
+    is_limited: bool = True
 
 
 class DeployAnswer(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -84,14 +92,19 @@ async def accept(request: GatewayRequest, route: str, wanted: Wanted) -> DeployA
     }
     with span(f"POST {route}", given, kind=SpanKind.SERVER, attributes=attributes) as current:
         verdict = await _record(request.gateway, wanted, deployment_id, current_traceparent(given))
-        refusal = None if verdict.verdict == "accepted" else await _refusal(request.gateway, wanted, verdict)
+        refusal = None if verdict.deployment_id else await _refusal(request.gateway, wanted, verdict)
         current.set_attribute("http.response.status_code", refusal.code.status if refusal else HTTP_200_OK)
     if refusal:
         raise refusal
+    return _answer(wanted, verdict)
+
+
+def _answer(wanted: Wanted, verdict: Verdict) -> DeployAnswer:
+    """The same for a request that is repeated."""
     return DeployAnswer(
-        deployment_id=deployment_id,
-        id=deployment_id,
-        timestamp=iso_time(time.time()),
+        deployment_id=verdict.deployment_id or "",
+        id=verdict.deployment_id or "",
+        timestamp=iso_time(verdict.accepted_at or 0),
         superseded_id=verdict.superseded_id or msgspec.UNSET,
         retry_of=wanted.retry_of or msgspec.UNSET,
     )
@@ -110,12 +123,16 @@ async def _record(gateway: Gateway, wanted: Wanted, deployment_id: str, tracepar
         snapshot_id=wanted.snapshot_id,
         traceparent=traceparent,
         max_waiting=ports.settings.max_waiting_per_organization,
+        timeout_seconds=wanted.timeout_seconds,
+        debug=wanted.debug,
         retry_of=wanted.retry_of,
         superseding=superseded if wanted.supersede else None,
+        idempotency=wanted.idempotency,
+        rate_limit=_rate_limit(ports.settings) if wanted.is_limited else None,
     )
-    if verdict.superseded_id:
-        _end_superseded(gateway, verdict.superseded_id, superseded)
     if verdict.verdict == "accepted":
+        if verdict.superseded_id:
+            _end_superseded(gateway, verdict.superseded_id, superseded)
         gateway.background.start(
             ports.bus.wake_intake(deployment_id, traceparent), f"waking intake for {deployment_id}"
         )
@@ -132,6 +149,10 @@ def _end_superseded(gateway: Gateway, deployment_id: str, failure: Failure) -> N
     gateway.background.start(call_off(), f"calling off {deployment_id}")
 
 
+def _rate_limit(settings: Settings) -> RateLimit:
+    return RateLimit(settings.deploy_rate_limit, settings.deploy_rate_window)
+
+
 async def _refusal(gateway: Gateway, wanted: Wanted, verdict: Verdict) -> ZepidError:
     match verdict.verdict:
         case "not_found":
@@ -140,6 +161,11 @@ async def _refusal(gateway: Gateway, wanted: Wanted, verdict: Verdict) -> ZepidE
             return ZepidError("PROJECT_INACTIVE", "The project is not active")
         case "snapshot_not_found":
             return ValidationFailed({"source": ["The project has no snapshot of this id"]})
+        case "key_reused":
+            return ZepidError("IDEMPOTENCY_KEY_REUSED", "The Idempotency-Key was sent before with another request")
+        case "rate_limited":
+            limit = _rate_limit(gateway.ports.settings)
+            return RateLimited(limit.count, limit.window_seconds, verdict.retry_after or 1)
         case "queue_full":
             message = "Too many deployments of the organisation wait already. Try again when some have started."
             return ZepidError("QUEUE_FULL", message, retry_after=await _next_start(gateway, wanted.organization_id))

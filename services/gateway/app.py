@@ -73,6 +73,6 @@ def _cors(ports: GatewayPorts) -> CORSConfig:
         allow_origins=list(ports.allowed_origins),
         allow_origin_regex=_LOCALHOST if development else None,
         allow_credentials=True,
-        expose_headers=[HEADER, "Retry-After", "X-Next-Cursor"],
+        expose_headers=[HEADER, "Retry-After", "X-RateLimit-Limit", "X-RateLimit-Window", "X-Next-Cursor"],
         max_age=_CORS_SECONDS,
     )

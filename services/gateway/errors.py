@@ -64,6 +64,15 @@ class ValidationFailed(ZepidError):
         super().__init__("INVALID_REQUEST", "Request validation failed", details=details)
 
 
+class RateLimited(ZepidError):
+    """A user deploys a project too often: at most `limit` in `window_seconds`."""
+
+    def __init__(self, limit: int, window_seconds: int, retry_after: int) -> None:
+        message = "Deployment rate limit exceeded. Please wait before trying again."
+        super().__init__("RATE_LIMITED", message, retry_after=retry_after)
+        self.headers = {"X-RateLimit-Limit": str(limit), "X-RateLimit-Window": str(window_seconds)}
+
+
 def error_responses(*statuses: int) -> dict[int, ResponseSpec]:
     """Return the error answers of a route for the OpenAPI document."""
     return {
@@ -89,6 +98,8 @@ def answer(request: AnyRequest, error: ZepidError, status: int | None = None) ->
         retry_after=retry_after,
     )
     headers = {"Retry-After": str(retry_after)} if retry_after else {}
+    if isinstance(error, RateLimited):
+        headers |= error.headers
     return Response(body, status_code=status, headers=headers, media_type="application/json")
 
 
@@ -146,7 +157,8 @@ _MEANINGS = {
     409: "It does not fit the present state; `deploymentId` names the deployment that is in the way",
     412: "It is not what `If-Match` names any more",
     413: "The body is too large",
-    429: "The queue or the quota of the organisation is used up; `Retry-After` says when to try again, if that helps",
+    422: "The `Idempotency-Key` was sent before with another body",
+    429: "Too often, or queue or quota of the organisation is used up; `Retry-After`, if there, says when to try again",
     501: "This service is not set up for it",
     503: "A dependency is away; `Retry-After` says when to try again",
 }

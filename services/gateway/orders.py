@@ -1,14 +1,17 @@
 """The body of `POST /deploy`, checked field by field before anything else is looked at."""
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import msgspec
+from blake3 import blake3
 from litestar.exceptions import SerializationException
 from msgspec import Meta
 
 from services.gateway.errors import ValidationFailed
 from services.gateway.ports import GatewayRequest
+from shared.adapters.postgres.deployments import Idempotency
 from shared.contracts.errors import ZepidError
 
 _REQUIRED = {
@@ -16,7 +19,9 @@ _REQUIRED = {
     "orgId": "Organization ID is required",
     "userId": "User ID is required",
 }
-_NOT_YET = ("customDomain", "initFiles", "historyMessages", "config")
+KEY_HEADER = "Idempotency-Key"
+_KEY = re.compile(r"[\x20-\x7e]{1,255}")
+_NOT_YET = ("customDomain", "initFiles", "historyMessages")
 _EMPTY: tuple[Any, ...] = (None, "", "[]", [], {}, False)
 
 
@@ -24,6 +29,23 @@ class SnapshotSource(msgspec.Struct, frozen=True, tag_field="type", tag="snapsho
     """A source tree that was uploaded before."""
 
     id: str
+
+
+class DeployConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """How to deploy.
+
+    Attributes:
+        timeout: milliseconds from the start to the deadline; the service's own limit holds if it is shorter.
+        debug: build afresh even what is unchanged, and let the tools say more.
+    """
+
+    timeout: Annotated[int, Meta(gt=0)] | None = None
+    debug: bool = False
+
+    @property
+    def timeout_seconds(self) -> float | None:
+        """The timeout in seconds."""
+        return None if self.timeout is None else self.timeout / 1000
 
 
 class DeployOrder(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -35,7 +57,8 @@ class DeployOrder(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         user_id: who asks.
         priority: 1 to 10, the highest is admitted first.
         source: the tree to deploy; the project's latest by default.
-        target: where it goes live.
+        target: where it goes live; `cloudflare` where the service is set up for it.
+        config: how to deploy.
         supersede: cancel the project's present deployment instead of being refused.
     """
 
@@ -44,7 +67,8 @@ class DeployOrder(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     user_id: str
     priority: Annotated[int, Meta(ge=1, le=10)] = 5
     source: SnapshotSource | None = None
-    target: Literal["local"] = "local"
+    target: Literal["local", "cloudflare"] = "local"
+    config: DeployConfig | None = None
     supersede: bool = False
 
 
@@ -61,8 +85,20 @@ async def check_order(request: GatewayRequest) -> None:
         raise ZepidError("INVALID_REQUEST", "The body is not valid JSON") from None
     if not isinstance(body, dict):
         raise ValidationFailed({name: [message] for name, message in _REQUIRED.items()})
-    if faults := faults_in(body):
+    faults = faults_in(body)
+    if not _KEY.fullmatch(request.headers.get(KEY_HEADER, "none")):
+        faults[KEY_HEADER] = ["Must be 1 to 255 printable ASCII characters"]
+    if faults:
         raise ValidationFailed(faults)
+    if (target := body.get("target", "local")) not in request.ports.settings.targets:
+        raise ValidationFailed({"target": [f"The target {target} is not set up here"]})
+
+
+async def idempotency_of(request: GatewayRequest, key: str | None) -> Idempotency | None:
+    """Return how the request names itself, if it does; equal JSON in another spelling is the same request."""
+    if key is None:
+        return None
+    return Idempotency(key, blake3(msgspec.json.encode(await request.json(), order="deterministic")).digest())
 
 
 def faults_in(body: Mapping[str, Any]) -> dict[str, list[str]]:

@@ -74,6 +74,7 @@ class Operator:
             organization_id=dead.organization_id,
             user_id=dead.user_id,
             retry_of=dead.id,
+            is_limited=False,
         )
         return (await accept(self._request, "/status/dlq/{sequence}/redrive", wanted)).deployment_id
 

@@ -43,6 +43,7 @@ _TABLE: tuple[Code, ...] = (
     Code("PAYLOAD_TOO_LARGE", 413, _USER, False, "Send less at once: upload the missing files one by one."),
     Code("SERVICE_UNAVAILABLE", 503, _TRANSIENT, True, "A dependency is away; try again in a few seconds."),
     Code("RATE_LIMITED", 429, _QUOTA, True, "Wait as long as Retry-After says."),
+    Code("IDEMPOTENCY_KEY_REUSED", 422, _USER, False, "Send a new Idempotency-Key with each new request; the same one only to repeat a request."),
     # projects and acceptance
     Code("INVALID_PROJECT_ID", 400, _USER, False, "Use an id of letters, digits, dashes and underscores."),
     Code("PROJECT_NOT_FOUND", 404, _USER, False, "Check the project id and the organisation of the token."),

@@ -142,7 +142,12 @@ async def serving(resources: Resources) -> AsyncIterator[tuple[Gateway, str]]:
 
 @pytest_asyncio.fixture
 async def resources(nats_server: str, database_url: str, tmp_path) -> AsyncIterator[Resources]:
-    settings = Settings(nats_url=nats_server, postgres_url=database_url, object_store_url=f"file://{tmp_path}/objects")
+    settings = Settings(
+        nats_url=nats_server,
+        postgres_url=database_url,
+        object_store_url=f"file://{tmp_path}/objects",
+        deploy_rate_limit=1_000,
+    )
     async with open_resources(settings, "test") as resources:
         yield resources
 

@@ -64,13 +64,13 @@ def test_status_words_and_steps_translate_both_ways():
         ({"projectId": None}, "projectId"),
         ({"orgId": 3}, "orgId"),
         ({"priority": 11}, "priority"),
-        ({"target": "cloudflare"}, "target"),
+        ({"target": "moon"}, "target"),
         ({"source": {"type": "git", "url": "x"}}, "source"),
         ({"customDomain": "a.example"}, "customDomain"),
         ({"initFiles": [{"path": "a", "content": ""}]}, "initFiles"),
         ({"historyMessages": '[{"type": "diff"}]'}, "historyMessages"),
         ({"supersede": "yes"}, "supersede"),
-        ({"config": {"timeout": 1}}, "config"),
+        ({"config": {"timeout": 0}}, "config"),
     ],
 )
 def test_a_field_that_is_wrong_or_not_supported_is_named(change, field):

@@ -5,13 +5,13 @@ from typing import Annotated
 import msgspec
 from litestar import get, post
 from litestar.openapi.spec import Example
-from litestar.params import Body, FromPath, FromQuery, QueryParameter
+from litestar.params import Body, FromPath, FromQuery, HeaderParameter, QueryParameter
 
 from services.gateway.acceptance import DeployAnswer, Wanted, accept
 from services.gateway.auth import DEPLOY, READ, checked_first
 from services.gateway.errors import ValidationFailed, error_responses
 from services.gateway.lookup import DeploymentRow, visible_deployment
-from services.gateway.orders import DeployOrder, check_order
+from services.gateway.orders import KEY_HEADER, DeployOrder, check_order, idempotency_of
 from services.gateway.ports import GatewayRequest
 from services.gateway.status import FirstForm, StatusBody, first_form
 
@@ -41,13 +41,19 @@ class FirstFormStatus(msgspec.Struct, frozen=True):
     opt=checked_first(DEPLOY, check_order),
     tags=["Deployments"],
     summary="Deploy a project",
-    responses=error_responses(400, 401, 403, 404, 409, 429, 503),
+    responses=error_responses(400, 401, 403, 404, 409, 422, 429, 503),
 )
 async def deploy(
     request: GatewayRequest,
     data: Annotated[DeployOrder | None, Body(examples=[_ORDER])] = None,
     instance_id: Annotated[
         str | None, QueryParameter(name="instanceId", description="First version: ask for a status")
+    ] = None,
+    idempotency_key: Annotated[
+        str | None,
+        HeaderParameter(
+            name=KEY_HEADER, description="Repeating a request with the same key for 24 hours repeats its first answer"
+        ),
     ] = None,
 ) -> DeployAnswer | FirstFormAnswer:
     """Record a deployment of a project's source. It runs by itself from here; watch its events."""
@@ -63,6 +69,9 @@ async def deploy(
         target=data.target,
         snapshot_id=data.source.id if data.source else None,
         supersede=data.supersede,
+        timeout_seconds=data.config.timeout_seconds if data.config else None,
+        debug=data.config is not None and data.config.debug,
+        idempotency=await idempotency_of(request, idempotency_key),
     )
     return await accept(request, "/deploy", wanted)
 

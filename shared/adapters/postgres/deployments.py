@@ -18,16 +18,37 @@ class Verdict(msgspec.Struct, frozen=True):
     """The gateway's answer to a request: `accepted`, or why not.
 
     Attributes:
-        verdict: accepted, not_found, inactive, snapshot_not_found, in_progress, queue_full or quota_exceeded.
+        verdict: accepted, repeated, key_reused, not_found, inactive, snapshot_not_found, in_progress,
+            quota_exceeded, rate_limited or queue_full.
+        deployment_id: with accepted and repeated, the deployment that was recorded, now or by the first request.
+        accepted_at: when it was, seconds since 1970.
+        superseded_id: with accepted, the deployment that was cancelled for this one, to be called off.
         active_id: with in_progress, the deployment that holds the claim.
         active_state: with in_progress, `preparing` or `deploying`.
-        superseded_id: with accepted, the deployment that was cancelled for this one, to be called off.
+        retry_after: with rate_limited, seconds to wait.
     """
 
     verdict: str
+    deployment_id: str | None
+    accepted_at: float | None
+    superseded_id: str | None
     active_id: str | None
     active_state: str | None
-    superseded_id: str | None
+    retry_after: int | None
+
+
+class Idempotency(msgspec.Struct, frozen=True):
+    """What a request named itself, so that sending it twice is harmless, and a digest of what it asked for."""
+
+    key: str
+    digest: bytes
+
+
+class RateLimit(msgspec.Struct, frozen=True):
+    """How many deployments of one user and project are accepted in so many seconds."""
+
+    count: int
+    window_seconds: int
 
 
 class AdmittedRow(msgspec.Struct, frozen=True):
@@ -110,14 +131,19 @@ class Deployments:
         snapshot_id: str | None,
         traceparent: str,
         max_waiting: int,
+        timeout_seconds: float | None = None,
+        debug: bool = False,
         retry_of: str | None = None,
         superseding: Failure | None = None,
+        idempotency: Idempotency | None = None,
+        rate_limit: RateLimit | None = None,
     ) -> Verdict:
         """Record a deployment and take its project's claim, or say why not; the same `id` twice changes nothing.
 
         `max_waiting` deployments of one organisation may wait. With `retry_of` that one's frozen snapshot is
-        deployed again, with its own priority and target. `superseding` is the failure with which the project's
-        present deployment is cancelled instead of refusing.
+        deployed again, with what else was asked for then. `superseding` is the failure with which the project's
+        present deployment is cancelled instead of refusing. `timeout_seconds` from admission to the deadline, if it
+        is to be shorter than the service's.
         """
         row = await self._sql.accept(
             self._pool,
@@ -129,11 +155,21 @@ class Deployments:
             target=target,
             snapshot_id=snapshot_id,
             traceparent=traceparent,
+            timeout_seconds=timeout_seconds,
+            debug=debug,
             retry_of=retry_of,
             superseding=superseding,
+            key=idempotency.key if idempotency else None,
+            body_digest=idempotency.digest if idempotency else None,
             max_waiting=max_waiting,
+            rate_limit=rate_limit.count if rate_limit else None,
+            rate_window_seconds=rate_limit.window_seconds if rate_limit else None,
         )
         return msgspec.convert(dict(row), Verdict)
+
+    async def forget_keys(self) -> None:
+        """Remove the idempotency keys that are no longer believed."""
+        await self._sql.forget_keys(self._pool)
 
     async def admit(self, max_running: int, max_running_of_one: int, deadline_seconds: float) -> list[AdmittedRow]:
         """Give free slots to waiting deployments, fairly between organisations, and stamp their deadlines.

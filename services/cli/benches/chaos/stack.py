@@ -27,6 +27,7 @@ RAISED: dict[str, Any] = {
     "max_concurrent_deployments": 15,
     "max_concurrent_per_organization": 10,
     "max_waiting_per_organization": 100_000,
+    "deploy_rate_limit": 100_000,
 }
 """Settings that would otherwise refuse or hold back the load; named in the report."""
 REPLICAS = {"sync": 2, "build": 2, "deploy": 2}

@@ -1,24 +1,54 @@
 -- The gateway: record a deployment and take its project's claim, or say why not.
 
 drop function if exists accept_deployment;
+drop function if exists first_answer;
+drop function if exists present_deployment;
 
--- One unit of the organisation's quota, from a yearly paid plan first, then FREE, then any other; null when
--- nothing is left. An organisation without any plan is not metered: the answer is ''.
-create or replace function reserve_quota(p_organization_id text) returns text language plpgsql as $$
+-- What a request with this key was answered: `repeated` with the first answer, `key_reused` when it asked for something
+-- else, no verdict when there was none. Another request with the key waits until this one has its answer.
+create function first_answer(
+  p_organization_id text, p_key text, p_body_digest bytea,
+  out verdict text, out deployment_id text, out accepted_at timestamptz, out superseded_id text
+) language plpgsql as $$
 declare
-  v_plan text;
+  v_first idempotency;
 begin
-  perform from subscription_limit where organization_id = p_organization_id order by id for no key update;
-  if not found then return ''; end if;
-  update subscription_limit set deploy_limit = deploy_limit - 1, updated_at = now()
-    where id = (
-      select id from subscription_limit
-      where organization_id = p_organization_id and is_active and period_end > now() and deploy_limit > 0
-      order by (billing_interval = 'year' and plan_name <> 'FREE') desc, plan_name = 'FREE' desc, created_at, id
-      limit 1)
-    returning id into v_plan;
-  return v_plan;
+  perform pg_advisory_xact_lock(hashtextextended(p_organization_id || ' ' || p_key, 0));
+  select * into v_first from idempotency
+    where organization_id = p_organization_id and key = p_key and created_at > now() - interval '1 day';
+  if not found then return; end if;
+  if v_first.body_digest <> p_body_digest then verdict := 'key_reused'; return; end if;
+  verdict := 'repeated';
+  deployment_id := v_first.deployment_id;
+  accepted_at := v_first.created_at;
+  superseded_id := v_first.superseded_id;
 end $$;
+
+-- Lock the project, so that its deployments are accepted one after the other; null when it may be deployed, else why not.
+create or replace function project_refusal(p_project_id text, p_organization_id text) returns text
+language plpgsql as $$
+declare
+  v_active boolean;
+begin
+  select is_active into v_active from project
+    where id = p_project_id and organization_id = p_organization_id
+    for no key update;
+  return case when not found then 'not_found' when not v_active then 'inactive' end;
+end $$;
+
+create function present_deployment(p_project_id text, out id text, out state text) language sql stable as $$
+  select d.id, case when coalesce(p.stage, 'validate') in ('validate', 'sandbox') then 'preparing' else 'deploying' end
+  from deployment d left join deployment_progress p on p.deployment_id = d.id
+  where d.project_id = p_project_id and d.freed_at is null
+  order by d.accepted_at desc limit 1
+$$;
+
+-- The digest of the tree that a snapshot holds, by default of the project's latest.
+create or replace function snapshot_source(p_project_id text, p_snapshot_id text) returns text language sql stable as $$
+  select manifest from snapshot
+  where project_id = p_project_id and (p_snapshot_id is null or id = p_snapshot_id)
+  order by created_at desc limit 1
+$$;
 
 -- Cancel a project's present deployment, if there is one; return its id. Rows are locked in the order in which
 -- end_deployment and reserve_quota lock them.
@@ -35,80 +65,123 @@ begin
   return case when v_decided then v_id end;
 end $$;
 
--- verdict: accepted | not_found | inactive | snapshot_not_found | in_progress (active_id, active_state)
---   | queue_full | quota_exceeded
--- The same id again is accepted again and changes nothing. With p_retry_of everything but the id is taken from
--- that deployment. With p_superseding, the failure that the project's present deployment is to end with, that one
--- is cancelled first; superseded_id tells which, for the caller to call off.
+-- The seconds that a user has to wait before the project may be deployed once more, null when none.
+create or replace function rate_wait(p_project_id text, p_user_id text, p_limit int, p_window_seconds int) returns int
+language sql volatile as $$
+  select ceil(extract(epoch from accepted_at + make_interval(secs => p_window_seconds) - clock_timestamp()))::int
+  from deployment
+  where project_id = p_project_id and user_id = p_user_id
+    and accepted_at > clock_timestamp() - make_interval(secs => p_window_seconds)
+  order by accepted_at desc offset p_limit - 1 limit 1
+$$;
+
+-- Whether so many deployments of the organisation's other projects wait for admission already.
+create or replace function is_queue_full(p_organization_id text, p_project_id text, p_max_waiting int) returns boolean
+language sql stable as $$
+  select count(*) >= p_max_waiting from (
+    select from deployment
+    where organization_id = p_organization_id and admitted_at is null and outcome is null
+      and project_id <> p_project_id
+    limit p_max_waiting) waiting
+$$;
+
+create or replace function site_of(p_project_id text, p_organization_id text) returns text language plpgsql as $$
+declare
+  v_name text;
+begin
+  select name into v_name from site where project_id = p_project_id;
+  if not found then
+    insert into site (name, project_id, organization_id)
+      values (site_name(p_project_id), p_project_id, p_organization_id)
+      returning name into v_name;
+  end if;
+  return v_name;
+end $$;
+
+-- End the block that it is called in: what was done there is undone, and p_verdict is the answer.
+create or replace function refuse(p_verdict text) returns void language plpgsql as $$
+begin
+  raise exception using errcode = 'ZD001', message = p_verdict;
+end $$;
+
+-- verdict: accepted | repeated | key_reused | not_found | inactive | in_progress (active_id, active_state)
+--   | snapshot_not_found | quota_exceeded | rate_limited (retry_after) | queue_full
+-- Whoever reads it sees the order of the checks. The same id again is accepted again and changes nothing.
+-- With p_retry_of source, settings, priority and target are those of that deployment. With p_superseding, the failure
+-- that the project's present deployment is to end with, that one is cancelled first; superseded_id tells which, for the
+-- caller to call off. Without p_key, p_rate_limit there is no first answer, no limit.
 create function accept_deployment(
   p_id text, p_project_id text, p_organization_id text, p_user_id text,
-  p_priority int, p_target text, p_snapshot_id text, p_traceparent text,
-  p_retry_of text, p_superseding jsonb, p_max_waiting int,
-  out verdict text, out active_id text, out active_state text, out superseded_id text
+  p_priority int, p_target text, p_timeout_seconds double precision, p_debug boolean, p_snapshot_id text,
+  p_traceparent text, p_retry_of text, p_superseding jsonb, p_key text, p_body_digest bytea,
+  p_max_waiting int, p_rate_limit int, p_rate_window_seconds int,
+  out verdict text, out deployment_id text, out accepted_at timestamptz, out superseded_id text,
+  out active_id text, out active_state text, out retry_after int
 ) language plpgsql as $$
 declare
-  v_active boolean;
-  v_again deployment;
+  v_origin deployment;
   v_source text;
   v_plan text;
 begin
-  select is_active into v_active from project
-    where id = p_project_id and organization_id = p_organization_id
-    for no key update;
-  if not found then verdict := 'not_found'; return; end if;
-  if exists (select from deployment where id = p_id) then verdict := 'accepted'; return; end if;
-  if not v_active then verdict := 'inactive'; return; end if;
+  if p_key is not null then
+    select f.* into verdict, deployment_id, accepted_at, superseded_id
+      from first_answer(p_organization_id, p_key, p_body_digest) f;
+    if verdict is not null then return; end if;
+  end if;
+
+  verdict := project_refusal(p_project_id, p_organization_id);
+  select d.id, d.accepted_at into deployment_id, accepted_at from deployment d where d.id = p_id;
+  if found then verdict := 'accepted'; end if;
+  if verdict is not null then return; end if;
 
   if p_superseding is null then
-    select d.id, case when coalesce(p.stage, 'validate') in ('validate', 'sandbox') then 'preparing' else 'deploying' end
-      into active_id, active_state
-      from deployment d left join deployment_progress p on p.deployment_id = d.id
-      where d.project_id = p_project_id and d.freed_at is null
-      order by d.accepted_at desc limit 1;
-    if found then verdict := 'in_progress'; return; end if;
+    select p.id, p.state into active_id, active_state from present_deployment(p_project_id) p;
+    if active_id is not null then verdict := 'in_progress'; return; end if;
   end if;
 
-  if p_retry_of is not null then
-    select * into v_again from deployment where id = p_retry_of and project_id = p_project_id;
-    v_source := v_again.source;
+  if p_retry_of is null then
+    v_source := snapshot_source(p_project_id, p_snapshot_id);
   else
-    select manifest into v_source from snapshot
-      where project_id = p_project_id and (p_snapshot_id is null or id = p_snapshot_id)
-      order by created_at desc limit 1;
+    select * into v_origin from deployment where id = p_retry_of and project_id = p_project_id;
+    v_source := v_origin.source;
   end if;
-  if not found and (p_snapshot_id is not null or p_retry_of is not null) then
+  if v_source is null and num_nonnulls(p_snapshot_id, p_retry_of) > 0 then
     verdict := 'snapshot_not_found'; return;
   end if;
 
-  if (select count(*) from (
-        select from deployment
-        where organization_id = p_organization_id and admitted_at is null and outcome is null
-          and project_id <> p_project_id
-        limit p_max_waiting) waiting) >= p_max_waiting then
-    verdict := 'queue_full'; return;
-  end if;
   begin
     if p_superseding is not null then
       superseded_id := end_present(p_project_id, p_organization_id, p_superseding);
     end if;
     v_plan := reserve_quota(p_organization_id);
-    if v_plan is null then raise exception 'no quota left' using errcode = 'ZD001'; end if;
+    if v_plan is null then perform refuse('quota_exceeded'); end if;
+    if p_rate_limit is not null then
+      retry_after := rate_wait(p_project_id, p_user_id, p_rate_limit, p_rate_window_seconds);
+      if retry_after is not null then perform refuse('rate_limited'); end if;
+    end if;
+    if is_queue_full(p_organization_id, p_project_id, p_max_waiting) then perform refuse('queue_full'); end if;
   exception when sqlstate 'ZD001' then
-    verdict := 'quota_exceeded'; superseded_id := null; return;
+    verdict := sqlerrm; superseded_id := null; return;
   end;
-  insert into site (name, project_id, organization_id)
-    values (site_name(p_project_id), p_project_id, p_organization_id)
-    on conflict (project_id) do nothing;
-  insert into deployment (id, project_id, organization_id, user_id, priority, target, source, site, settings,
-      variables, traceparent, retry_of)
+
+  verdict := 'accepted';
+  deployment_id := p_id;
+  accepted_at := clock_timestamp();
+  insert into deployment (id, project_id, organization_id, user_id, priority, target, timeout_seconds, debug, source,
+      site, settings, variables, traceparent, retry_of, accepted_at)
     values (p_id, p_project_id, p_organization_id, p_user_id,
-      coalesce(v_again.priority, p_priority), coalesce(v_again.target, p_target), coalesce(v_source, ''),
-      (select name from site where project_id = p_project_id),
-      coalesce(v_again.settings, (select settings from project_settings where project_id = p_project_id), '{}'),
-      coalesce(v_again.variables, project_variables(p_project_id)), p_traceparent, p_retry_of);
+      coalesce(v_origin.priority, p_priority), coalesce(v_origin.target, p_target),
+      coalesce(v_origin.timeout_seconds, p_timeout_seconds), coalesce(v_origin.debug, p_debug),
+      coalesce(v_source, ''), site_of(p_project_id, p_organization_id),
+      coalesce(v_origin.settings, (select settings from project_settings where project_id = p_project_id), '{}'),
+      coalesce(v_origin.variables, project_variables(p_project_id)), p_traceparent, p_retry_of, accepted_at);
   if v_plan <> '' then
     insert into quota_ledger (deployment_id, organization_id, plan) values (p_id, p_organization_id, v_plan);
   end if;
+  if p_key is not null then
+    insert into idempotency values (p_organization_id, p_key, p_body_digest, p_id, superseded_id, accepted_at)
+      on conflict (organization_id, key) do update set body_digest = excluded.body_digest,
+        deployment_id = excluded.deployment_id, superseded_id = excluded.superseded_id, created_at = excluded.created_at;
+  end if;
   update project set deployment_status = 'preparing', workflow_id = p_id, updated_at = now() where id = p_project_id;
-  verdict := 'accepted';
 end $$;

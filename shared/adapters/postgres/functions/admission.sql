@@ -67,7 +67,7 @@ begin
     ), admitted as (
       update deployment d set
         admitted_at = (select clock_timestamp()) + c.number * interval '1 microsecond',
-        deadline = clock_timestamp() + make_interval(secs => p_deadline_seconds)
+        deadline = clock_timestamp() + make_interval(secs => least(p_deadline_seconds, d.timeout_seconds))
       from candidate c
       where d.id = c.id and num_nonnulls(d.admitted_at, d.outcome) = 0
       returning d.*

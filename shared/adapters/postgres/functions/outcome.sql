@@ -30,18 +30,6 @@ begin
   perform settle_quota(p_id, p_outcome = 'completed' or (p_outcome = 'failed' and p_failure ->> 'class' = 'user'));
 end $$;
 
-create or replace function settle_quota(p_deployment_id text, p_spent boolean) returns void language plpgsql as $$
-declare
-  v_plan text;
-begin
-  update quota_ledger set settled = case when p_spent then 'committed' else 'returned' end, settled_at = clock_timestamp()
-    where deployment_id = p_deployment_id and settled is null
-    returning plan into v_plan;
-  if found and not p_spent then
-    update subscription_limit set deploy_limit = deploy_limit + 1, updated_at = now() where id = v_plan;
-  end if;
-end $$;
-
 -- The cleanup step: the sandbox is dead; claim and slot are free again. Lost with the server, the
 -- reconciler has the cleanup done again, so the commit need not wait for the disk. The project is locked
 -- before the deployment, as acceptance does it.

@@ -1,7 +1,12 @@
 -- name: accept^
-select verdict, active_id, active_state, superseded_id
-from accept_deployment(:id, :project_id, :organization_id, :user_id, :priority, :target, :snapshot_id, :traceparent,
-  :retry_of, :superseding, :max_waiting);
+select verdict, deployment_id, extract(epoch from accepted_at)::float8 as accepted_at, superseded_id,
+  active_id, active_state, retry_after
+from accept_deployment(:id, :project_id, :organization_id, :user_id, :priority, :target, :timeout_seconds, :debug,
+  :snapshot_id, :traceparent, :retry_of, :superseding, :key, :body_digest, :max_waiting, :rate_limit,
+  :rate_window_seconds);
+
+-- name: forget_keys!
+delete from idempotency where created_at < now() - interval '1 day';
 
 -- name: admit
 select id, project_id, organization_id, source, target, traceparent, extract(epoch from deadline)::float8 as deadline
