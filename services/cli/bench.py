@@ -16,6 +16,7 @@ def register(app: typer.Typer) -> None:
     bench.command(epilog="Example: zepid bench pipeline -n 2000 -c 50")(pipeline)
     bench.command(epilog="Example: zepid bench build infra/demo/site")(build)
     bench.command(epilog="Example: zepid bench chaos -n 200 --seed 7")(chaos)
+    bench.command(epilog="Example: zepid bench watch -n 1000 --deployments 20")(watch)
     app.add_typer(bench, name="bench")
 
 
@@ -74,3 +75,20 @@ def chaos(
     if unknown := [name for name in names if name not in FAULTS]:
         raise typer.BadParameter(f"there is no fault {unknown[0]!r}; there are {', '.join(FAULTS)}")
     bench_chaos(Wanted(count, any_seed() if seed is None else seed, names, as_json, keep))
+
+
+def watch(
+    watchers: Annotated[int, typer.Option("-n", min=1, help="Open event streams.")] = 1000,
+    deployments: Annotated[int, typer.Option("--deployments", min=1, help="No-op deployments they watch.")] = 20,
+    as_json: Json = False,
+) -> None:
+    """Many event streams on one gateway while deployments run, five at a time.
+
+    Every stream must show every change, in order. Measured: from the journal's time of an event until
+    its bytes are at the watcher's socket, and what a watcher costs the gateway in memory. Watchers and
+    services share this machine. Exits with 1 if anything was lost, or late (p99 over 150 ms), or large
+    (over 60 KB a watcher).
+    """
+    from services.cli.benches.watch import bench_watch
+
+    bench_watch(watchers, deployments, as_json=as_json)

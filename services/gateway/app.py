@@ -1,11 +1,15 @@
 """The gateway as an ASGI app."""
 
+from typing import Any
+
 from litestar import Litestar
 from litestar.config.cors import CORSConfig
 from litestar.datastructures import State
 
 from services.gateway.auth import Gate
 from services.gateway.errors import EXCEPTION_HANDLERS
+from services.gateway.event_stream import DIRECT_SEND
+from services.gateway.head import answer_head
 from services.gateway.openapi import openapi_config
 from services.gateway.ports import Gateway, GatewayPorts, GatewayRequest
 from services.gateway.request_id import HEADER, echo_request_id
@@ -47,10 +51,22 @@ _BODY_BYTES = 1024 * 1024
 _CORS_SECONDS = 86_400
 
 
+class GatewayApp(Litestar):
+    """The app; answers HEAD wherever it answers GET."""
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Take one connection; event streams send their frames by the server's own `send`."""
+        if scope["type"] == "http":
+            scope[DIRECT_SEND] = send
+            if scope["method"] == "HEAD":
+                return await answer_head(super().__call__, scope, receive, send)
+        await super().__call__(scope, receive, send)
+
+
 def create_app(ports: GatewayPorts) -> Litestar:
     """Return the app; its lifespan starts and stops the feeds of the event streams."""
     gateway = Gateway(ports)
-    return Litestar(
+    return GatewayApp(
         route_handlers=[handler for routes in _ROUTES for handler in routes.HANDLERS],
         guards=[Gate(ports.tokens).admit],
         request_class=GatewayRequest,

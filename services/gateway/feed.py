@@ -3,14 +3,15 @@
 The consumer carries only the headers of new messages and tells a watcher that its deployment has
 something new; what that is, the watcher reads from the stream itself, after the last sequence it
 has seen. So nothing can be lost, overflow or arrive out of order: a missed hint only delays.
+Watchers that are at the same place share the read and what is decoded of it.
 """
 
 import asyncio
 import contextlib
 import secrets
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import nats.errors
 import nats.js.errors
@@ -31,6 +32,15 @@ _LAG_SECONDS = 0.05
 """How far a replica that answers reads may be behind the one that told us."""
 _CONSUMER_AWAY = (nats.errors.Error, nats.js.errors.Error, TimeoutError, OSError)
 
+News = TypeVar("News")
+
+
+class _Place(NamedTuple):
+    """Where in the stream a watcher of a deployment is."""
+
+    deployment_id: str
+    after: int
+
 
 class _Watch:
     """One watcher; `known` is the highest sequence it was told of, `renumbered`: they count from 1 again."""
@@ -45,7 +55,7 @@ class _Watch:
         self.hinted.set()
 
 
-class Feed:
+class Feed(Generic[News]):
     """New messages of one stream, by deployment.
 
     Args:
@@ -53,13 +63,23 @@ class Feed:
         stream: name of the stream.
         everything: the filter of what the consumer is told of.
         of_deployment: gives the filter of one deployment's messages.
+        decode: makes of a message what watchers get; done once for those who read it together.
     """
 
-    def __init__(self, bus: Bus, stream: str, everything: str, of_deployment: Callable[[str], str]) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        stream: str,
+        everything: str,
+        of_deployment: Callable[[str], str],
+        decode: Callable[[Stored], News],
+    ) -> None:
         self._bus = bus
         self._stream = stream
         self._everything = everything
         self._of_deployment = of_deployment
+        self._decode = decode
+        self._reads: dict[_Place, asyncio.Task[list[tuple[int, News]]]] = {}
         self._watches: dict[str, set[_Watch]] = {}
         self._watched = asyncio.Event()
         self._stopping = asyncio.Event()
@@ -86,12 +106,12 @@ class Feed:
 
     async def follow(
         self, deployment_id: str, after: int = 0, until: "asyncio.Future[Any] | None" = None
-    ) -> AsyncGenerator[Stored | None, None]:
+    ) -> AsyncGenerator[Sequence[tuple[int, News]], None]:
         """Yield what the stream holds for a deployment after a sequence, then what is added, in order.
 
-        Yields None after every 15 seconds without anything. A stream that was deleted and made again
-        is followed from its start: its sequences are lower again. Ends when `until` is done, after what
-        was stored before, or when the gateway stops.
+        Yields (sequence, decoded message) in batches; an empty one after every 15 seconds without anything.
+        A stream that was deleted and made again is followed from its start: its sequences are lower again.
+        Ends when `until` is done, after what was stored before, or when the gateway stops.
         """
         with self._watch(deployment_id) as watch:
             while not self._stopping.is_set():
@@ -100,23 +120,44 @@ class Feed:
                 if watch.renumbered:
                     watch.renumbered, watch.known, after = False, 0, 0
                 try:
-                    messages = await self._bus.history(self._stream, self._of_deployment(deployment_id), after)
+                    messages = await self._read(_Place(deployment_id, after))
                 except ZepidError as error:
                     log.warning("feed interrupted", stream=self._stream, error=error.message)
                     await asyncio.sleep(_CHECK_SECONDS)
                     continue
-                for message in messages:
-                    after = message.sequence
-                    yield message
                 if messages:
-                    continue
-                if last_round:
+                    after = messages[-1][0]
+                    yield messages
+                elif last_round:
                     return
+                if last_round or watch.hinted.is_set():
+                    continue
                 if after < watch.known:
                     watch.known = after
                     await asyncio.sleep(_LAG_SECONDS)
                 elif not await self._wait(watch, until):
-                    yield None
+                    yield ()
+
+    async def _read(self, place: _Place) -> list[tuple[int, News]]:
+        """Return what follows a place, by a read that is on its way for it already if there is one.
+
+        Such a read may miss what was stored since it began; whoever was told of that reads once more.
+        """
+        reading = self._reads.get(place)
+        if reading is None:
+            reading = self._reads[place] = asyncio.create_task(self._read_stream(place))
+            reading.add_done_callback(lambda done: self._forget(place, done))
+        return await asyncio.shield(reading)
+
+    async def _read_stream(self, place: _Place) -> list[tuple[int, News]]:
+        stored = await self._bus.history(self._stream, self._of_deployment(place.deployment_id), place.after)
+        return [(message.sequence, self._decode(message)) for message in stored]
+
+    def _forget(self, place: _Place, reading: "asyncio.Task[list[tuple[int, News]]]") -> None:
+        if self._reads.get(place) is reading:
+            del self._reads[place]
+        if not reading.cancelled() and (error := reading.exception()):
+            log.debug("read failed", stream=self._stream, error=repr(error))
 
     async def _wait(self, watch: _Watch, until: "asyncio.Future[Any] | None") -> bool:
         """Wait for a hint or for `until`; False when neither came for 15 seconds."""
@@ -164,6 +205,7 @@ class Feed:
         subscription = await self._make_consumer()
         is_another = self._created not in (None, created)
         self._created = created
+        self._reads.clear()
         for watch in self._everyone():
             watch.renumbered = watch.renumbered or is_another
             watch.hinted.set()

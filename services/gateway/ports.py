@@ -11,13 +11,16 @@ from services.gateway.background import Background
 from services.gateway.feed import Feed
 from services.gateway.health import Health
 from services.gateway.queue_estimate import QueueEstimate
-from shared.adapters.jetstream.bus import Bus
+from services.gateway.shown_log import shown_chunk
+from services.gateway.stories import Stories
+from shared.adapters.jetstream.bus import Bus, decode_event
 from shared.adapters.postgres.deployments import Deployments
 from shared.adapters.postgres.overview import Overview
 from shared.adapters.postgres.projects import Projects
 from shared.adapters.postgres.tokens import Tokens
 from shared.adapters.postgres.variables import Variables
 from shared.contracts import subjects
+from shared.contracts.events import Event
 from shared.ports import Objects
 from shared.resources import Resources
 from shared.settings import Settings
@@ -66,8 +69,11 @@ class Gateway:
 
     def __init__(self, ports: GatewayPorts) -> None:
         self.ports = ports
-        self.events = Feed(ports.bus, subjects.EVENT_STREAM, subjects.ALL_EVENTS, subjects.events_of)
-        self.logs = Feed(ports.bus, subjects.LOG_STREAM, subjects.ALL_LOGS, subjects.logs_of)
+        self.events: Feed[Event] = Feed(
+            ports.bus, subjects.EVENT_STREAM, subjects.ALL_EVENTS, subjects.events_of, lambda it: decode_event(it.data)
+        )
+        self.logs = Feed(ports.bus, subjects.LOG_STREAM, subjects.ALL_LOGS, subjects.logs_of, shown_chunk)
+        self.stories = Stories(self.events, ports.deployments)
         self.background = Background()
         self.health = Health(ports.overview, ports.bus, ports.artifacts)
         self.queue_estimate = QueueEstimate(ports.overview, ports.settings)

@@ -453,6 +453,36 @@ async def test_a_watcher_that_leaves_is_forgotten(stand):
     await eventually(lambda: not stand.gateway.logs.watched and not stand.gateway.events.watched)
 
 
+async def test_all_watchers_of_a_deployment_see_every_change_wherever_they_began(stand):
+    deployment_id = await stand.deployment()
+    path = f"/deploy/{deployment_id}/events"
+    life = life_of(deployment_id)
+    early = [asyncio.ensure_future(collect(read_events(stand, path))) for _ in range(20)]
+    await eventually(lambda: stand.gateway.events.watched)
+    await stand.record(*life[:6])
+    late = asyncio.ensure_future(collect(read_events(stand, path)))
+    await stand.record(*life[6:])
+    async with asyncio.timeout(DEADLINE):
+        first, *others = [numbered_events(seen) for seen in await asyncio.gather(*early, late)]
+    assert [name for name, _, _ in first].count("end") == 1
+    assert all(seen == first for seen in others)
+
+
+def numbered_events(seen: list[tuple[str, str, dict]]) -> list[tuple[str, str, dict]]:
+    return [(name, number, {**data, "timestamp": ""}) for name, number, data in seen if number]
+
+
+async def test_head_answers_like_get_without_a_body(stand):
+    deployment_id = await stand.deployment()
+    for path in ("/health", "/docs", f"/deploy/{deployment_id}/status", f"/deploy/{deployment_id}/events", "/nowhere"):
+        async with asyncio.timeout(DEADLINE), stand.client.stream("GET", path) as answer:
+            got = answer.status_code, answer.headers["content-type"]
+        async with asyncio.timeout(DEADLINE):
+            head = await stand.client.head(path)
+        assert (head.status_code, head.headers["content-type"], head.content) == (*got, b"")
+    await eventually(lambda: not stand.gateway.events.watched)
+
+
 async def test_streams_end_when_the_gateway_stops(stand):
     deployment_id = await stand.deployment()
     reading = asyncio.ensure_future(collect(read_events(stand, f"/deploy/{deployment_id}/events")))

@@ -1,6 +1,10 @@
-"""The services with steps that do nothing, as a process of its own (for `zepid bench pipeline`)."""
+"""The services with steps that do nothing, as a process of its own (for `zepid bench`).
+
+`python -m services.cli.benches.noop_stack NAME…` leaves the named services out.
+"""
 
 import asyncio
+import sys
 from dataclasses import replace
 
 from services.cli.catalog import load
@@ -21,7 +25,9 @@ class NoopStack:
 
     def __init__(self, resources: Resources) -> None:
         ports, handlers = open_ports(resources), noop_handlers()
-        self._services: dict[str, Service] = {name: load(name)(resources) for name in _OTHERS} | {
+        self._services: dict[str, Service] = {
+            name: load(name)(resources) for name in _OTHERS if name not in sys.argv[1:]
+        } | {
             step.name: Worker(
                 replace(step, concurrency=STEP_CONCURRENCY),
                 handlers[step.name],

@@ -158,7 +158,28 @@ async def _running(folder: Path, endpoints: Endpoints) -> AsyncIterator[Load]:
     pool = await open_pool(endpoints.postgres_url)
     _, token = await Tokens(pool).create("bench", ["admin"], None, "bench")
     port = port_for("gateway", folder, 0)
-    environ = {
+    services = await Child.spawn(
+        [sys.executable, "-m", "services.cli.benches.noop_stack"],
+        folder=Path.cwd(),
+        log=folder / "logs" / "services.log",
+        stop_signal=signal.SIGTERM,
+        environ=environ_of(folder, endpoints, port),
+    )
+    client = await nats.connect(endpoints.nats_url)
+    try:
+        load = Load(port, token, pool)
+        await client.subscribe(_ENDED, cb=load.hear)
+        await until_listening(port, services)
+        yield load
+    finally:
+        await client.close()
+        await services.stop(15)
+        await pool.close()
+
+
+def environ_of(folder: Path, endpoints: Endpoints, port: int) -> dict[str, str]:
+    """Return the settings of services on the embedded stack, with limits that hold nothing back."""
+    return {
         "PATH": "/usr/bin:/bin",
         "NATS_URL": endpoints.nats_url,
         "POSTGRES_URL": endpoints.postgres_url,
@@ -169,26 +190,10 @@ async def _running(folder: Path, endpoints: Endpoints) -> AsyncIterator[Load]:
         "PUBLISHER": "noop",
         **RAISED,
     }
-    services = await Child.spawn(
-        [sys.executable, "-m", "services.cli.benches.noop_stack"],
-        folder=Path.cwd(),
-        log=folder / "logs" / "services.log",
-        stop_signal=signal.SIGTERM,
-        environ=environ,
-    )
-    client = await nats.connect(endpoints.nats_url)
-    try:
-        load = Load(port, token, pool)
-        await client.subscribe(_ENDED, cb=load.hear)
-        await _until_listening(port, services)
-        yield load
-    finally:
-        await client.close()
-        await services.stop(15)
-        await pool.close()
 
 
-async def _until_listening(port: int, services: Child) -> None:
+async def until_listening(port: int, services: Child) -> None:
+    """Wait for a port of this host to be connected to; raises RuntimeError when its process ends or takes too long."""
     deadline = time.monotonic() + _READY_SECONDS
     while time.monotonic() < deadline:
         try:

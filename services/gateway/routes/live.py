@@ -1,15 +1,13 @@
 """Server-sent events: a deployment's status and its log as they happen."""
 
-from collections.abc import AsyncIterator
 from typing import Annotated
 
 from litestar import get
 from litestar.params import FromPath, HeaderParameter
-from litestar.response import ServerSentEvent
-from litestar.response.sse import ServerSentEventMessage
 
 from services.gateway.auth import READ
 from services.gateway.errors import error_responses
+from services.gateway.event_stream import EventStream
 from services.gateway.live import Live
 from services.gateway.lookup import visible_deployment
 from services.gateway.ports import GatewayRequest
@@ -29,10 +27,10 @@ LastEventId = Annotated[
 )
 async def events(
     request: GatewayRequest, deployment_id: FromPath[str], last_event_id: LastEventId = None
-) -> ServerSentEvent:
+) -> EventStream:
     """Send `status` (the body of the status route) at each change, and `end` when it is over."""
     live = Live(request.gateway, await visible_deployment(request, deployment_id))
-    return _stream(live.statuses(line_number(last_event_id or "0", "Last-Event-ID")))
+    return EventStream(live.statuses(line_number(last_event_id or "0", "Last-Event-ID")))
 
 
 @get(
@@ -44,14 +42,10 @@ async def events(
 )
 async def log_stream(
     request: GatewayRequest, deployment_id: FromPath[str], last_event_id: LastEventId = None
-) -> ServerSentEvent:
+) -> EventStream:
     """Send `log` for each line, `gap` where lines were lost, and `end` (`{status}`) when it is over."""
     live = Live(request.gateway, await visible_deployment(request, deployment_id))
-    return _stream(live.lines(line_number(last_event_id or "0", "Last-Event-ID")))
-
-
-def _stream(messages: AsyncIterator[ServerSentEventMessage]) -> ServerSentEvent:
-    return ServerSentEvent(messages)
+    return EventStream(live.lines(line_number(last_event_id or "0", "Last-Event-ID")))
 
 
 HANDLERS = [events, log_stream]
