@@ -4,9 +4,7 @@ import asyncio
 import io
 import tarfile
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
 from itertools import pairwise
 from typing import Any
 
@@ -14,91 +12,21 @@ import asyncpg
 import httpx
 import msgspec
 import pytest
-import pytest_asyncio
-import uvicorn
 from blake3 import blake3
 
 from infra.dev.nats import NatsServer
 from services.gateway.app import create_app
-from services.gateway.ports import Gateway, GatewayPorts
+from services.gateway.ports import GatewayPorts
 from shared.adapters.postgres.tokens import Tokens
 from shared.contracts.events import Admitted, Ended, Event, Started, Succeeded
 from shared.contracts.messages import Command, LogChunk, LogLine, Wake, Work
-from shared.http_service import KEEP_ALIVE_SECONDS
 from shared.log_lines import archive_prefix, numbered
 from shared.pipeline import STEPS
-from shared.projection import Progress, apply
-from shared.resources import Resources, open_resources
-from shared.settings import Settings
-
-DEADLINE = 10
-
-
-async def eventually(condition: Callable[[], bool]) -> None:
-    """Wait until the condition holds; fails after the deadline."""
-    async with asyncio.timeout(DEADLINE):
-        while not condition():  # noqa: ASYNC110
-            await asyncio.sleep(0.005)
+from tests.stand import DEADLINE, Stand, eventually
 
 
 async def collect(events: AsyncIterator[Any]) -> list[Any]:
     return [event async for event in events]
-
-
-@dataclass
-class Stand:
-    """A running gateway, a token of organisation `acme`, and what stands behind it."""
-
-    gateway: Gateway
-    url: str
-    client: httpx.AsyncClient
-    resources: Resources
-    token: str
-
-    async def project(self, name: str = "Shop") -> str:
-        answer = await self.client.post("/projects", json={"name": name})
-        assert answer.status_code == 201, answer.text
-        return str(answer.json()["project"]["id"])
-
-    async def deploy(self, project_id: str, **more: object) -> httpx.Response:
-        return await self.client.post(
-            "/deploy", json={"projectId": project_id, "orgId": "acme", "userId": "ada", **more}
-        )
-
-    async def deployment(self) -> str:
-        answer = await self.deploy(await self.project())
-        assert answer.status_code == 200, answer.text
-        return str(answer.json()["deploymentId"])
-
-    async def record(self, *events: Event) -> None:
-        for event in events:
-            await self.resources.bus.record(event, "")
-
-    async def project_rows(self, *events: Event) -> None:
-        """Write the rows that the projector would."""
-        progress: Progress | None = None
-        for sequence, event in enumerate(events, start=1):
-            progress = apply(progress, event, sequence)
-        assert progress
-        await self.resources.pool.execute(
-            "insert into deployment_progress values ($1,$2,$3,0,$4,$5,$6,$7,to_timestamp($8),to_timestamp($9),$10)",
-            progress.deployment_id,
-            progress.stage,
-            progress.progress,
-            progress.finished,
-            progress.outcome,
-            progress.failure,
-            progress.url,
-            progress.started_at,
-            progress.finished_at,
-            progress.sequence,
-        )
-        for name, step in progress.steps.items():
-            await self.resources.pool.execute(
-                "insert into deployment_step values ($1,$2,$3,$4,to_timestamp($5),to_timestamp($6),$7,$8)",
-                progress.deployment_id, name, step.status, step.attempts, step.started_at, step.completed_at,
-                step.failure, step.detail,
-            )  # fmt: skip
 
 
 def life_of(deployment_id: str, outcome: str = "completed") -> list[Event]:
@@ -115,52 +43,6 @@ def life_of(deployment_id: str, outcome: str = "completed") -> list[Event]:
     url = "http://shop.localhost:3080"
     ended = Ended(deployment_id=deployment_id, actor="deploy", at=now + 1, outcome=outcome, url=url)
     return [*events[:-2], ended, *events[-2:]]
-
-
-@asynccontextmanager
-async def serving(resources: Resources) -> AsyncIterator[tuple[Gateway, str]]:
-    app = create_app(GatewayPorts.of(resources, allowed_origins=("https://app.example",)))
-    server = uvicorn.Server(
-        uvicorn.Config(
-            app,
-            port=0,
-            log_config=None,
-            lifespan="on",
-            ws="none",
-            timeout_keep_alive=KEEP_ALIVE_SECONDS,
-            timeout_graceful_shutdown=1,
-        )
-    )
-    task = asyncio.create_task(server.serve())
-    try:
-        await eventually(lambda: server.started)
-        yield app.state.gateway, f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        await task
-
-
-@pytest_asyncio.fixture
-async def resources(nats_server: str, database_url: str, tmp_path) -> AsyncIterator[Resources]:
-    settings = Settings(
-        nats_url=nats_server,
-        postgres_url=database_url,
-        object_store_url=f"file://{tmp_path}/objects",
-        deploy_rate_limit=1_000,
-    )
-    async with open_resources(settings, "test") as resources:
-        yield resources
-
-
-@pytest_asyncio.fixture
-async def stand(resources: Resources) -> AsyncIterator[Stand]:
-    _, token = await Tokens(resources.pool).create("test", ["deploy"], "acme", "ada")
-    headers = {"authorization": f"Bearer {token}"}
-    async with (
-        serving(resources) as (gateway, url),
-        httpx.AsyncClient(base_url=url, headers=headers, timeout=DEADLINE) as client,
-    ):
-        yield Stand(gateway, url, client, resources, token)
 
 
 # Acceptance
