@@ -6,7 +6,8 @@ from litestar import Litestar
 from litestar.config.cors import CORSConfig
 from litestar.datastructures import State
 
-from services.gateway.auth import Gate
+from services.gateway.audit import record_writes
+from services.gateway.auth import require_rules
 from services.gateway.errors import EXCEPTION_HANDLERS
 from services.gateway.event_stream import DIRECT_SEND
 from services.gateway.head import answer_head
@@ -14,6 +15,7 @@ from services.gateway.openapi import openapi_config
 from services.gateway.ports import Gateway, GatewayPorts, GatewayRequest
 from services.gateway.request_id import HEADER, echo_request_id
 from services.gateway.routes import (
+    audit,
     control,
     dead_letters,
     deployments,
@@ -27,6 +29,7 @@ from services.gateway.routes import (
     queue,
     service,
     sources,
+    tokens,
 )
 
 __all__ = ["GatewayPorts", "create_app"]
@@ -45,6 +48,8 @@ _ROUTES = (
     queue,
     dead_letters,
     metrics,
+    tokens,
+    audit,
 )
 _LOCALHOST = r"https?://(localhost|127\.0\.0\.1|\[::1\]|[a-z0-9-]+\.localhost)(:\d+)?$"
 _BODY_BYTES = 1024 * 1024
@@ -68,12 +73,12 @@ def create_app(ports: GatewayPorts) -> Litestar:
     gateway = Gateway(ports)
     return GatewayApp(
         route_handlers=[handler for routes in _ROUTES for handler in routes.HANDLERS],
-        guards=[Gate(ports.tokens).admit],
+        guards=[gateway.gate.admit],
         request_class=GatewayRequest,
         state=State({"gateway": gateway}),
         exception_handlers=EXCEPTION_HANDLERS,
-        before_send=[echo_request_id],
-        on_startup=[gateway.start],
+        before_send=[echo_request_id, record_writes(gateway.ledger)],
+        on_startup=[require_rules, gateway.start],
         on_shutdown=[gateway.stop],
         cors_config=_cors(ports),
         openapi_config=openapi_config(),

@@ -6,13 +6,17 @@ from typing import Any
 
 import msgspec
 
+from services.gateway.audit import note_owner
 from services.gateway.ports import GatewayRequest
 from services.gateway.queue_estimate import QueuePlace
 from services.gateway.status import StatusBody, progress_in, render
 from shared.adapters.postgres.projects import ProjectRow
+from shared.adapters.postgres.tokens import KeyRecord
 from shared.contracts.errors import ZepidError
 from shared.projection import Progress
 
+_PRINTABLE_ID = re.compile(r"[^\x00-\x1f\x7f]{1,200}")
+"""Ids of the platform have any form, but none that the database can't hold."""
 _DEPLOYMENT_ID = re.compile(r"[\w-]{1,100}", re.ASCII)
 
 
@@ -52,15 +56,28 @@ async def visible_deployment(request: GatewayRequest, deployment_id: str) -> Dep
     row = await request.ports.deployments.status(deployment_id) if _DEPLOYMENT_ID.fullmatch(deployment_id) else None
     if row is None or not request.caller.sees(row["organization_id"]):
         raise ZepidError("NOT_FOUND", "There is no deployment of this id, or the token may not see it")
+    note_owner(request.scope, row["organization_id"])
     return DeploymentRow(row)
 
 
 async def visible_project(request: GatewayRequest, project_id: str) -> ProjectRow:
     """Return a project of the caller's organisation; raises PROJECT_NOT_FOUND."""
-    project = await request.ports.projects.find(project_id)
+    project = await request.ports.projects.find(project_id) if _PRINTABLE_ID.fullmatch(project_id) else None
     if project is None or not request.caller.sees(project.organization_id):
         raise ZepidError("PROJECT_NOT_FOUND", PROJECT_NOT_FOUND)
+    note_owner(request.scope, project.organization_id)
     return project
+
+
+async def visible_key(request: GatewayRequest, key_id: str) -> KeyRecord:
+    """Return an API key of the caller's organisation, without the scope `admin` only the caller's own; NOT_FOUND."""
+    caller = request.caller
+    key = await request.ports.tokens.get(key_id) if _PRINTABLE_ID.fullmatch(key_id) else None
+    if key is None or not caller.sees(key.organization_id) or not (caller.has("admin") or key.id == caller.credential):
+        raise ZepidError("NOT_FOUND", "There is no API key of this id, or the token may not see it")
+    if key.organization_id is not None:
+        note_owner(request.scope, key.organization_id)
+    return key
 
 
 PROJECT_NOT_FOUND = "The specified project does not exist or you do not have access to it"

@@ -1,12 +1,15 @@
 """What the gateway works with, and the request type through which handlers reach it."""
 
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 from litestar import Request
 from litestar.datastructures import State
 
-from services.gateway.auth import Caller
+from services.gateway.access.caller import Caller
+from services.gateway.access.ledger import Ledger
+from services.gateway.audit import note_given
+from services.gateway.auth import Gate
 from services.gateway.background import Background
 from services.gateway.feed import Feed
 from services.gateway.health import Health
@@ -14,6 +17,7 @@ from services.gateway.queue_estimate import QueueEstimate
 from services.gateway.shown_log import shown_chunk
 from services.gateway.stories import Stories
 from shared.adapters.jetstream.bus import Bus, decode_event
+from shared.adapters.postgres.audit import Audit
 from shared.adapters.postgres.deployments import Deployments
 from shared.adapters.postgres.overview import Overview
 from shared.adapters.postgres.projects import Projects
@@ -40,6 +44,7 @@ class GatewayPorts:
     projects: Projects
     variables: Variables
     tokens: Tokens
+    audit: Audit
     overview: Overview
     bus: Bus
     artifacts: Objects
@@ -55,6 +60,7 @@ class GatewayPorts:
             projects=Projects(resources.pool),
             variables=Variables(resources.pool, resources.seal),
             tokens=Tokens(resources.pool),
+            audit=Audit(resources.pool),
             overview=Overview(resources.pool),
             bus=resources.bus,
             artifacts=resources.artifacts,
@@ -75,23 +81,34 @@ class Gateway:
         self.logs = Feed(ports.bus, subjects.LOG_STREAM, subjects.ALL_LOGS, subjects.logs_of, shown_chunk)
         self.stories = Stories(self.events, ports.deployments)
         self.background = Background()
+        self.ledger = Ledger(ports.audit, ports.tokens)
+        self.gate = Gate(ports.tokens, self.ledger)
         self.health = Health(ports.overview, ports.bus, ports.artifacts)
         self.queue_estimate = QueueEstimate(ports.overview, ports.settings)
 
     async def start(self) -> None:
-        """Be ready to feed event streams."""
+        """Be ready to feed event streams and to write down who does what."""
         self.events.start()
         self.logs.start()
+        self.ledger.start()
+        await self.ports.bus.on_key_changes(self.gate.forget_keys)
 
     async def stop(self) -> None:
         """End every event stream, then finish what was begun in the background."""
         await self.events.stop()
         await self.logs.stop()
         await self.background.drain()
+        await self.ledger.stop()
 
 
 class GatewayRequest(Request[None, Caller, State]):
     """A request that knows the gateway and, behind the gate, who calls."""
+
+    async def json(self) -> Any:
+        """Return the decoded body; the audit log keeps the ids it names."""
+        body = await super().json()
+        note_given(self.scope, body)
+        return body
 
     @property
     def gateway(self) -> Gateway:

@@ -39,6 +39,7 @@ _TABLE: tuple[Code, ...] = (
     Code("INVALID_REQUEST", 400, _USER, False, "Correct the request; the message names what is wrong."),
     Code("UNAUTHORIZED", 401, _USER, False, "Send `Authorization: Bearer <token>` with a valid token."),
     Code("FORBIDDEN", 403, _USER, False, "Use a token of this organisation with the needed scope."),
+    Code("TOKEN_ENDED", 409, _USER, False, "Make a new API key: `zepid token create` does it."),
     Code("NOT_FOUND", 404, _USER, False, "Check the id and the organisation of the token."),
     Code("PAYLOAD_TOO_LARGE", 413, _USER, False, "Send less at once: upload the missing files one by one."),
     Code("SERVICE_UNAVAILABLE", 503, _TRANSIENT, True, "A dependency is away; try again in a few seconds."),

@@ -14,6 +14,8 @@ CLEANED_EVENTS = "deployment.event.*.cleanup.succeeded"
 REFUSED_EVENTS = "deployment.event.*.*.refused"
 """The events of results that came too late, and so of lines that came after the log had been archived."""
 STOP_REQUESTS = "deployment.control.*.stop"
+KEYS_CHANGED = "gateway.control.keys-changed"
+"""The core (not stored) subject on which gateways hear that an API key was revoked or has a new token."""
 
 
 def command(actor: str, deployment_id: str) -> str:

@@ -7,7 +7,8 @@ from litestar import get, post
 from litestar.params import Body
 from litestar.status_codes import HTTP_200_OK
 
-from services.gateway.auth import ADMIN, READ, Caller
+from services.gateway.access.caller import Caller
+from services.gateway.auth import ADMIN, READ
 from services.gateway.backlog import ActorBacklog, backlog, dead_letters
 from services.gateway.errors import error_responses
 from services.gateway.ports import GatewayPorts, GatewayRequest

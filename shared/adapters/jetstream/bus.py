@@ -286,6 +286,19 @@ class Bus:
 
         await self.client.subscribe(subjects.STOP_REQUESTS, cb=relay)
 
+    async def announce_key_change(self) -> None:
+        """Tell every gateway to look up API keys again."""
+        with contextlib.suppress(*BROKER_AWAY):
+            await self.client.publish(subjects.KEYS_CHANGED, b"")
+
+    async def on_key_changes(self, told: Callable[[], None]) -> None:
+        """Call `told` whenever an API key was revoked or has a new token."""
+
+        async def relay(_: Msg) -> None:
+            told()
+
+        await self.client.subscribe(subjects.KEYS_CHANGED, cb=relay)
+
     async def _publish(self, subject: str, data: bytes, message_id: str, traceparent: str) -> None:
         headers = {"Nats-Msg-Id": message_id}
         if traceparent:

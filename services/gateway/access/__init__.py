@@ -1,0 +1,1 @@
+"""Who calls: one file for each kind of credential, and what is written down about its use."""
