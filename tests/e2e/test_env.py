@@ -10,7 +10,6 @@ import httpx
 import pytest
 import pytest_asyncio
 from cryptography.fernet import Fernet
-from test_gateway import Stand, serving
 
 from shared.adapters.postgres.deployments import Deployments
 from shared.adapters.postgres.tokens import Tokens
@@ -22,6 +21,7 @@ from shared.settings import Settings
 from shared.variables import MOST_VARIABLES
 from tests.e2e.apps import write
 from tests.live import LiveStack
+from tests.stand import Stand, serving
 from tests.waiting import until
 
 SENTINEL = 'SENTINEL-7f3b/"quoted"+value'
@@ -39,17 +39,6 @@ async def resources(nats_server: str, database_url: str, tmp_path: Path) -> Asyn
     )
     async with open_resources(settings, "test") as resources:
         yield resources
-
-
-@pytest_asyncio.fixture
-async def stand(resources: Resources) -> AsyncIterator[Stand]:
-    _, token = await Tokens(resources.pool).create("test", ["deploy"], "acme", "ada")
-    headers = {"authorization": f"Bearer {token}"}
-    async with (
-        serving(resources) as (gateway, url),
-        httpx.AsyncClient(base_url=url, headers=headers, timeout=10, trust_env=False) as client,
-    ):
-        yield Stand(gateway, url, client, resources, token)
 
 
 def names(answer: httpx.Response) -> list[str]:
