@@ -39,7 +39,6 @@ _TABLE: tuple[Code, ...] = (
     Code("INVALID_REQUEST", 400, _USER, False, "Correct the request; the message names what is wrong."),
     Code("UNAUTHORIZED", 401, _USER, False, "Send `Authorization: Bearer <token>` with a valid token."),
     Code("FORBIDDEN", 403, _USER, False, "Use a token of this organisation with the needed scope."),
-    Code("TOKEN_ENDED", 409, _USER, False, "Make a new API key: `zepid token create` does it."),
     Code("NOT_FOUND", 404, _USER, False, "Check the id and the organisation of the token."),
     Code("PAYLOAD_TOO_LARGE", 413, _USER, False, "Send less at once: upload the missing files one by one."),
     Code("SERVICE_UNAVAILABLE", 503, _TRANSIENT, True, "A dependency is away; try again in a few seconds."),
@@ -58,6 +57,8 @@ _TABLE: tuple[Code, ...] = (
     Code("PRECONDITION_FAILED", 412, _USER, True, "Somebody else changed it meanwhile: read it again, then decide."),
     Code("ENCRYPTION_KEY_MISSING", 501, _PLATFORM, False, "Set ENCRYPTION_KEYS of every service, then try again."),
     Code("SECRET_UNREADABLE", 500, _PLATFORM, False, "Add the key that encrypted it to ENCRYPTION_KEYS, or set the variable again."),
+    # access
+    Code("TOKEN_ENDED", 409, _USER, False, "Make a new API key: `zepid token create` does it."),
     # the pipeline
     Code("CANCELLED", 409, _USER, False, "The deployment was cancelled on request; deploy again when ready."),
     Code("DEPLOYMENT_TIMEOUT", 408, _PLATFORM, True, "The deployment took longer than its deadline; look at the slowest step's log."),
