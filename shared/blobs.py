@@ -92,7 +92,7 @@ async def load(objects: Objects, digest: str, what: str) -> bytes:
 
 def encode_manifest(manifest: Manifest) -> bytes:
     """Return the one canonical encoding of a tree: JSON with sorted paths, so equal trees have one digest."""
-    return msgspec.json.encode(Manifest(dict(sorted(manifest.files.items()))))
+    return msgspec.json.encode(Manifest(dict(sorted(manifest.files.items())), manifest.hosting))
 
 
 async def store_manifest(objects: Objects, manifest: Manifest) -> str:

@@ -3,12 +3,14 @@
 A port exists where there is more than one implementation; one conformance suite runs over all.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import msgspec
 
+from shared.hosting import STATIC, Hosting
 from shared.settings import Settings
 
 
@@ -26,10 +28,27 @@ class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
     mode: int = 0o644
 
 
-class Manifest(msgspec.Struct, frozen=True):
-    """A tree of files: relative POSIX path → entry, sorted by path; a blob itself when encoded."""
+class Manifest(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A tree of files: relative POSIX path → entry, sorted by path; a blob itself when encoded.
+
+    Attributes:
+        hosting: how the files of a release are served; None for a plain static site and for sources.
+    """
 
     files: dict[str, Entry]
+    hosting: Hosting | None = None
+
+    @property
+    def served(self) -> Hosting:
+        """How the files are served."""
+        return self.hosting or STATIC
+
+    @property
+    def digests(self) -> Iterator[str]:
+        """Every blob that the tree needs: its files, and the modules of its Worker."""
+        yield from (entry.digest for entry in self.files.values())
+        if self.hosting and self.hosting.worker:
+            yield from (module.digest for module in self.hosting.worker.modules.values())
 
     @property
     def total_bytes(self) -> int:
@@ -192,12 +211,58 @@ class Publisher(Protocol):
         """The address at which one release answers whether or not the site's pointer names it."""
         ...
 
+    def previews(self, manifest: Manifest) -> bool:
+        """Whether such a release answers at its own address before the switch."""
+        ...
+
     async def publish(self, site: str, release: str) -> None:
-        """Make the place serve the release that the pointer names now; raises PUBLISH_FAILED."""
+        """Make the place serve what the pointer names now, be it this release or another, or none.
+
+        Doing it twice changes nothing and costs little. Raises PUBLISH_FAILED, or another PUBLISH_… that says more.
+        """
         ...
 
     async def probe(self, url: str, release: str) -> None:
         """Ask an address of ours until it answers 2xx as this release; else RELEASE_PROBE_FAILED."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Pointed:
+    """What a place that keeps copies is to serve for a site.
+
+    Attributes:
+        release: "" for nothing: the site has no release, or one that is served elsewhere.
+        manifest: digest of the release's manifest.
+        published: the release that the place was last told to serve, or "".
+    """
+
+    release: str = ""
+    manifest: str = ""
+    published: str = ""
+
+
+class Pointer(Protocol):
+    """A site's pointer, while nobody else publishes the site."""
+
+    async def read(self) -> Pointed:
+        """Return what the pointer names now."""
+        ...
+
+    async def variables(self, release: str) -> dict[str, str]:
+        """Return the environment frozen with a release, for its Worker; never to be logged."""
+        ...
+
+    async def note(self, release: str) -> None:
+        """Note what the place is about to serve; "" when it serves nothing any more."""
+        ...
+
+
+class Pointers(Protocol):
+    """Sites to publish to a place that keeps copies."""
+
+    def publishing(self, site: str) -> AbstractAsyncContextManager[Pointer]:
+        """Wait until nobody else publishes the site, and be the one who does for the length of a block."""
         ...
 
 

@@ -8,6 +8,9 @@ from services.edge.pages import Notice, render
 from services.edge.releases import Release
 from services.edge.request import Request
 from services.edge.responses import IMMUTABLE, REVALIDATE, Headers, kind_of
+from shared.release_header import RELEASE_HEADER
+
+_RELEASE = RELEASE_HEADER.encode()
 
 
 class Answer(NamedTuple):
@@ -22,7 +25,7 @@ def common_headers(release: str | None, path_form: bool) -> Headers:
     """What every answer says: its release; and, in the path form, that sites must not trust each other."""
     headers: Headers = [(b"x-content-type-options", b"nosniff")]
     if release is not None:
-        headers.append((b"x-zepid-release", release.encode()))
+        headers.append((_RELEASE, release.encode()))
     if path_form:
         headers.append((b"content-security-policy", b"sandbox allow-scripts allow-forms allow-popups allow-modals"))
         headers.append((b"access-control-allow-origin", b"*"))

@@ -1,0 +1,62 @@
+"""What a project's wrangler configuration says about serving it; everything else in it is ignored."""
+
+import posixpath
+import tomllib
+from collections.abc import Container
+from typing import Any
+
+import msgspec
+
+from shared import jsonc
+from shared.contracts.errors import ZepidError
+from shared.hosting import AssetRules, Hosting, HtmlHandling, NotFoundHandling
+
+NAMES = ("wrangler.json", "wrangler.jsonc", "wrangler.toml")
+"""In the order in which wrangler looks for them."""
+
+
+class Assets(msgspec.Struct, frozen=True):
+    """The `assets` of a configuration; `directory` as written, relative to the file."""
+
+    directory: str = ""
+    binding: str = ""
+    html_handling: HtmlHandling | None = None
+    not_found_handling: NotFoundHandling | None = None
+    run_worker_first: bool | tuple[str, ...] | None = None
+
+
+class WranglerConfig(msgspec.Struct, frozen=True):
+    """The part of a configuration that decides how a project is served."""
+
+    main: str = ""
+    compatibility_date: str = ""
+    compatibility_flags: tuple[str, ...] = ()
+    vars: dict[str, Any] = {}
+    assets: Assets | None = None
+
+    @property
+    def hosting(self) -> Hosting:
+        """How the static files are served; a Worker's modules are not known from here."""
+        found = self.assets or Assets()
+        rules = AssetRules(found.html_handling, found.not_found_handling, found.run_worker_first, found.binding)
+        return Hosting(self.compatibility_date, self.compatibility_flags, rules)
+
+
+def config_path(files: Container[str], root: str) -> str | None:
+    """Return the path of the configuration in the folder `root` of a tree, or None."""
+    paths = (posixpath.normpath(posixpath.join(root, name)) for name in NAMES)
+    return next((path for path in paths if path in files), None)
+
+
+def parse_config(path: str, text: bytes) -> WranglerConfig:
+    """Read a configuration.
+
+    Raises:
+        ZepidError: BUILD_PLAN_INVALID, naming the file and what is wrong in it.
+    """
+    try:
+        decoded = text.decode()
+        value = tomllib.loads(decoded) if path.endswith(".toml") else jsonc.decode(decoded)
+        return msgspec.convert(value, WranglerConfig)
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.DecodeError) as error:
+        raise ZepidError("BUILD_PLAN_INVALID", f"{path} cannot be read: {error}", file=path) from error
