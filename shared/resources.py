@@ -11,7 +11,9 @@ from shared.adapters.jetstream.provision import provision
 from shared.adapters.objects import ARTIFACTS, LOGS, open_objects
 from shared.adapters.postgres.database import open_pool
 from shared.adapters.postgres.deployments import Deployments
-from shared.ports import Objects
+from shared.adapters.postgres.publications import Publications
+from shared.adapters.publishers import publishers
+from shared.ports import Objects, Publisher
 from shared.sealing import Seal
 from shared.settings import Settings
 
@@ -27,6 +29,11 @@ class Resources:
     artifacts: Objects
     logs: Objects
     seal: Seal
+
+    def publishers(self) -> dict[str, Publisher]:
+        """Make the publishers of every target that the settings allow."""
+        pointers = Publications(self.settings.postgres_url, self.seal, "cloudflare")
+        return publishers(self.settings, self.artifacts, pointers)
 
 
 @asynccontextmanager

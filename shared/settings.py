@@ -46,8 +46,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         edge_address: host:port at which the edge itself listens, for probes.
         encryption_keys: Fernet keys for secrets at rest, separated by commas; the first encrypts, all decrypt.
         dns_servers: `address` or `address:port`, separated by commas, for domains; by default those of the host.
-        cloudflare_account_id: account of the target `cloudflare`; "" = there is no such target.
+        cloudflare_account_id: account of the target `cloudflare`.
         cloudflare_api_token: API token with the permission to edit Workers scripts.
+        cloudflare_zone_id: zone of custom host names; "" = none can be made.
+        cloudflare_url: public address pattern of sites on Cloudflare with `{site}` in it; "" = there is no such target.
+        cloudflare_api_url: the API itself.
+        dispatch_namespace_name: Workers for Platforms namespace; "" = scripts of the account itself.
     """
 
     nats_url: str = "nats://127.0.0.1:4222"
@@ -81,6 +85,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     dns_servers: str = ""
     cloudflare_account_id: str = ""
     cloudflare_api_token: str = ""
+    cloudflare_zone_id: str = ""
+    cloudflare_url: str = ""
+    cloudflare_api_url: str = "https://api.cloudflare.com/client/v4"
+    dispatch_namespace_name: str = ""
 
     def __post_init__(self) -> None:
         """Refuse what only fails much later; raises ValueError."""
@@ -113,8 +121,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def targets(self) -> tuple[str, ...]:
-        """Where deployments may go live."""
-        return ("local", "cloudflare") if self.cloudflare_account_id else ("local",)
+        """The places where a deployment may go live."""
+        return ("local", "cloudflare") if self.cloudflare_url else ("local",)
 
     @property
     def deadline_seconds(self) -> float:
@@ -146,10 +154,13 @@ def load_settings(environ: Mapping[str, str] = os.environ, **overrides: Any) -> 
 
 def _check_together(settings: Settings) -> None:
     """Refuse values that are usable one by one but not together."""
-    if bool(settings.cloudflare_api_token) != bool(settings.cloudflare_account_id):
-        raise InvalidSettings("the target cloudflare needs both CLOUDFLARE_ACCOUNT_ID and CLOUDFLARE_API_TOKEN")
     if settings.deployment_queue_name == settings.deployment_dlq_name:
         raise InvalidSettings("DEPLOYMENT_QUEUE_NAME and DEPLOYMENT_DLQ_NAME must differ")
+    if settings.cloudflare_url and "{site}" not in settings.cloudflare_url:
+        raise InvalidSettings(f"CLOUDFLARE_URL={settings.cloudflare_url!r} is not usable: there is no {{site}} in it")
+    for name in ("cloudflare_account_id", "cloudflare_api_token"):
+        if settings.cloudflare_url and not getattr(settings, name):
+            raise InvalidSettings(f"{name.upper()} is missing: CLOUDFLARE_URL is set")
 
 
 def _is_encryption_key(text: str) -> bool:

@@ -26,6 +26,7 @@ class EdgeWorld:
         self.pool = pool
         self.objects = objects
         self.settings = settings
+        self.target = "local"
 
     async def add_site(self, site: str) -> None:
         """Make a site without a release."""
@@ -36,6 +37,14 @@ class EdgeWorld:
         entries = {path: Entry(await blobs.store(self.objects, data), len(data)) for path, data in files.items()}
         manifest = await blobs.store_manifest(self.objects, Manifest(entries))
         name = uuid4().hex
+        await self.pool.execute(
+            "insert into deployment"
+            " (id, project_id, organization_id, user_id, source, target, site, settings, outcome, freed_at)"
+            " values ($1, $2, 'o', 'u', '', $3, $2, '{}', 'completed', now())",
+            f"deploy_{name}",
+            site,
+            self.target,
+        )
         await self.pool.execute(
             "insert into release (id, deployment_id, project_id, organization_id, site, manifest)"
             " values ($1, $2, $3, 'o', $3, $4)",

@@ -2,7 +2,6 @@
 
 from importlib import import_module
 
-from shared.adapters.publishers import publishers
 from shared.adapters.sandboxes import open_sandboxes
 from shared.execution import Handle
 from shared.pipeline import BY_NAME, STEPS
@@ -37,7 +36,7 @@ def open_ports(resources: Resources) -> Ports:
         records=resources.deployments,
         objects=resources.artifacts,
         sandboxes=open_sandboxes(resources.settings),
-        publishers=publishers(resources.settings),
+        publishers=resources.publishers(),
         log=Unbound(),
         settings=resources.settings,
         fence=Fence(0, 0, 0, 0),

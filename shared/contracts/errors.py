@@ -93,6 +93,10 @@ _TABLE: tuple[Code, ...] = (
     # going live
     Code("RELEASE_PROBE_FAILED", 502, _USER, False, "Open the release's own address; the site must answer with a page there."),
     Code("PUBLISH_FAILED", 502, _TRANSIENT, True, "The place that serves the site did not take the release."),
+    Code("PUBLISH_RATE_LIMITED", 503, _TRANSIENT, True, "Cloudflare takes no more requests for now; it is tried again later."),
+    Code("PUBLISH_REJECTED", 400, _USER, False, "Correct what Cloudflare's message names, then deploy again."),
+    Code("PUBLISH_UNAUTHORIZED", 502, _PLATFORM, False, "The operator gives CLOUDFLARE_API_TOKEN the permission to edit Workers scripts of CLOUDFLARE_ACCOUNT_ID."),
+    Code("PUBLISH_TARGET_MISSING", 502, _PLATFORM, False, "The operator corrects CLOUDFLARE_ACCOUNT_ID, DISPATCH_NAMESPACE_NAME or CLOUDFLARE_ZONE_ID."),
 )
 # fmt: on
 

@@ -1,4 +1,4 @@
-"""What every publisher does; the local one over a real edge."""
+"""What every publisher does: over a real edge, and over a fake of Cloudflare's API."""
 
 import asyncio
 import time
@@ -9,14 +9,20 @@ from urllib.parse import urlsplit
 import pytest
 import pytest_asyncio
 
+from shared.adapters.objects import ARTIFACTS, open_objects
+from shared.adapters.postgres.publications import Publications
 from shared.adapters.publishers import publishers
 from shared.adapters.publishers.addresses import Addresses, parse_name
+from shared.adapters.publishers.cloudflare.publisher import CloudflarePublisher
 from shared.adapters.publishers.local import LocalPublisher
 from shared.adapters.publishers.noop import NoopPublisher
 from shared.contracts.errors import ZepidError
 from shared.ports import Publisher
-from shared.settings import Settings
+from shared.sealing import Seal
+from shared.settings import InvalidSettings, Settings, load_settings
+from tests.cloudflare_world import OnePointer
 from tests.edge_world import EdgeWorld, edge_world, serving
+from tests.fakes.cloudflare import fake_cloudflare
 
 PAGE = {"index.html": b"<h1>hello</h1>"}
 LONGEST_NAME = "s" * 63
@@ -28,10 +34,17 @@ async def world(database_url: str, tmp_path: Path) -> AsyncIterator[EdgeWorld]:
         yield world
 
 
-@pytest.fixture(params=["local", "noop"])
-def publisher(request: pytest.FixtureRequest, world: EdgeWorld) -> Publisher:
+@pytest_asyncio.fixture(params=["local", "noop", "cloudflare"])
+async def publisher(request: pytest.FixtureRequest, world: EdgeWorld, database_url: str) -> AsyncIterator[Publisher]:
     settings = world.settings
-    return LocalPublisher(settings) if request.param == "local" else NoopPublisher(settings.edge_url)
+    if request.param != "cloudflare":
+        yield LocalPublisher(settings) if request.param == "local" else NoopPublisher(settings.edge_url)
+        return
+    world.target = "cloudflare"
+    async with fake_cloudflare() as fake:
+        settings = load_settings(settings.as_environ(), **fake.settings)
+        pointers = Publications(database_url, Seal(), "cloudflare")
+        yield CloudflarePublisher(settings, world.objects, pointers)
 
 
 async def test_a_release_is_seen_at_its_own_address_before_the_switch(world: EdgeWorld, publisher: Publisher) -> None:
@@ -45,6 +58,26 @@ async def test_a_published_release_is_seen_at_the_public_address(world: EdgeWorl
         release = await world.publish("shop", {"index.html": b"%d" % number})
         await publisher.publish("shop", release)
         await publisher.probe(publisher.public_url("shop"), release)
+
+
+async def test_publishing_again_changes_nothing(world: EdgeWorld, publisher: Publisher) -> None:
+    release = await world.publish("shop", PAGE)
+    for _ in range(2):
+        await publisher.publish("shop", release)
+    await publisher.probe(publisher.public_url("shop"), release)
+
+
+async def test_the_pointer_decides_whatever_a_late_publisher_wanted(world: EdgeWorld, publisher: Publisher) -> None:
+    overtaken = await world.publish("shop", PAGE)
+    wanted = await world.publish("shop", {"index.html": b"newer"})
+    await asyncio.gather(*(publisher.publish("shop", release) for release in (wanted, overtaken, wanted)))
+    await publisher.probe(publisher.public_url("shop"), wanted)
+
+
+async def test_a_site_without_a_release_can_be_published(world: EdgeWorld, publisher: Publisher) -> None:
+    await world.add_site("shop")
+    await publisher.publish("shop", "rel_1")
+    await publisher.publish("nowhere", "rel_1")
 
 
 async def test_addresses_are_distinct_and_fit_the_domain_name_system(publisher: Publisher) -> None:
@@ -162,8 +195,22 @@ async def test_an_endless_redirect_is_not_live() -> None:
 
 
 @pytest.mark.parametrize("name", ["local", "noop"])
-def test_every_installation_serves_the_target_local(name: str) -> None:
-    assert set(publishers(Settings(publisher=name))) == {"local"}
+def test_every_installation_serves_the_target_local(name: str, tmp_path: Path) -> None:
+    objects = open_objects(f"file://{tmp_path}", ARTIFACTS)
+    assert set(publishers(Settings(publisher=name), objects, OnePointer())) == {"local"}
+
+
+def test_cloudflare_is_a_target_where_it_is_configured(tmp_path: Path) -> None:
+    given = {"cloudflare_account_id": "a", "cloudflare_api_token": "t", "cloudflare_url": "https://{site}.example.com"}
+    objects = open_objects(f"file://{tmp_path}", ARTIFACTS)
+    assert set(publishers(load_settings({}, **given), objects, OnePointer())) == {"local", "cloudflare"}
+
+
+@pytest.mark.parametrize("missing", ["cloudflare_api_token", "cloudflare_account_id"])
+def test_a_target_configured_in_part_stops_the_service(missing: str) -> None:
+    given = {"cloudflare_account_id": "a", "cloudflare_api_token": "t", "cloudflare_url": "https://{site}.example.com"}
+    with pytest.raises(InvalidSettings, match=missing.upper()):
+        load_settings({}, **{**given, missing: ""})
 
 
 @pytest.mark.parametrize(
@@ -179,6 +226,8 @@ def test_the_edge_reads_the_addresses_that_the_publisher_writes(pattern: str, su
     addresses = Addresses(pattern)
     assert addresses.suffixes() == suffixes
     assert addresses.of_site("shop") == pattern.replace("{site}", "shop").rstrip("/") + "/"
+    assert addresses.site_of(addresses.of_site("shop")) == "shop"
+    assert addresses.site_of("https://elsewhere.test/") is None
     assert parse_name("shop") == ("shop", None)
     assert "rel-12.shop" in addresses.of_release("shop", "rel_12")
     assert parse_name("rel-12.shop") == ("shop", "rel_12")

@@ -13,7 +13,7 @@ from services.steps.cleanup.handler import handle as cleanup
 from services.steps.deploy.handler import handle as deploy
 from shared import blobs
 from shared.adapters.postgres.deployments import Deployments
-from shared.adapters.publishers import publishers
+from shared.adapters.publishers.local import LocalPublisher
 from shared.contracts.errors import ZepidError
 from shared.contracts.messages import Command, Work
 from shared.contracts.outcomes import Done, Reject
@@ -55,7 +55,7 @@ class Live:
             records=self.deployments,
             objects=world.objects,
             sandboxes=self.sandboxes,  # type: ignore[arg-type]
-            publishers=publishers(world.settings),
+            publishers={"local": LocalPublisher(world.settings)},
             log=self.log,
             settings=world.settings,
             fence=Fence(0, 0, 0, 1),

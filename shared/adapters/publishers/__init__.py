@@ -1,15 +1,26 @@
 """Places that serve releases."""
 
-from shared.ports import Publisher
+from shared.ports import Objects, Pointers, Publisher
 from shared.settings import Settings
 
 
-def publishers(settings: Settings) -> dict[str, Publisher]:
-    """Return the publisher of every target that the settings allow."""
+def publishers(settings: Settings, objects: Objects, pointers: Pointers) -> dict[str, Publisher]:
+    """Return the publisher of every target that the settings allow.
+
+    Args:
+        settings: what there is.
+        objects: the bucket with the blobs of releases.
+        pointers: what places that keep copies are to serve.
+    """
     if settings.publisher == "noop":
         from shared.adapters.publishers.noop import NoopPublisher
 
         return {"local": NoopPublisher()}
     from shared.adapters.publishers.local import LocalPublisher
 
-    return {"local": LocalPublisher(settings)}
+    found: dict[str, Publisher] = {"local": LocalPublisher(settings)}
+    if "cloudflare" in settings.targets:
+        from shared.adapters.publishers.cloudflare.publisher import CloudflarePublisher
+
+        found["cloudflare"] = CloudflarePublisher(settings, objects, pointers)
+    return found

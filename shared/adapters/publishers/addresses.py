@@ -5,6 +5,7 @@ id in front of the site's name, `rel-4f1c….my-app.localhost`: two labels, beca
 be longer than the 63 characters of one. Ids and names are lower case, without dots.
 """
 
+import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -24,6 +25,13 @@ class Addresses:
     def of_release(self, site: str, release: str) -> str:
         """The address of one release."""
         return self.of_site(f"{release.replace('_', '-', 1)}.{site}")
+
+    def site_of(self, url: str) -> str | None:
+        """Return the site whose public address this is, or None."""
+        before, _, after = self.pattern.partition("{site}")
+        shape = f"{re.escape(before)}([A-Za-z0-9-]+){re.escape(after.rstrip('/'))}(?:/.*)?"
+        found = re.fullmatch(shape, url)
+        return found[1] if found else None
 
     def suffixes(self) -> tuple[str, ...]:
         """How the host names of sites end; `.localhost` always does."""

@@ -8,3 +8,6 @@ create table project_lock (
   locked_at timestamptz not null default clock_timestamp()
 );
 comment on table project_lock is 'nothing is published for a locked project: neither deployments nor rollbacks';
+
+alter table site add column published_release_id text;
+comment on column site.published_release_id is 'what a place that keeps a copy was last told to serve; written before it is told';

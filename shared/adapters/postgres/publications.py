@@ -1,0 +1,75 @@
+"""Publishing a site to a place that keeps copies: one at a time for each site, and always what the pointer names."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+import msgspec
+
+from shared.adapters.postgres.database import DATABASE_AWAY, load_queries
+from shared.contracts.errors import ZepidError
+from shared.ports import Pointed
+from shared.sealing import Seal
+
+
+class Publications:
+    """The pointers of sites on one target.
+
+    A lock is held on a connection of its own, not one of the pool: an upload may take minutes.
+    """
+
+    def __init__(self, postgres_url: str, seal: Seal, target: str) -> None:
+        self._url = postgres_url
+        self._seal = seal
+        self._target = target
+        self._sql = load_queries("publications")
+
+    @asynccontextmanager
+    async def publishing(self, site: str) -> AsyncIterator["SitePointer"]:
+        """Hold the site's lock for the length of a block, once it is free.
+
+        Raises:
+            ZepidError: SERVICE_UNAVAILABLE, the database is away.
+        """
+        try:
+            connection = await asyncpg.connect(self._url)
+        except DATABASE_AWAY as error:
+            raise ZepidError("SERVICE_UNAVAILABLE", "the database does not answer") from error
+        try:
+            await self._sql.lock_site(connection, site=site)
+            yield SitePointer(connection, self._sql, self._seal, site, self._target)
+        finally:
+            await connection.close()
+
+
+class SitePointer:
+    """The pointer of a site that is locked."""
+
+    def __init__(self, connection: asyncpg.Connection, sql: Any, seal: Seal, site: str, target: str) -> None:
+        self._connection = connection
+        self._sql = sql
+        self._seal = seal
+        self._site = site
+        self._target = target
+
+    async def read(self) -> Pointed:
+        """Return what the pointer names now."""
+        row = await self._sql.pointed(self._connection, site=self._site, target=self._target)
+        if row is None:
+            return Pointed()
+        return Pointed(row["release"], row["manifest"], row["published"])
+
+    async def variables(self, release: str) -> dict[str, str]:
+        """Return the environment frozen with a release.
+
+        Raises:
+            ZepidError: ENCRYPTION_KEY_MISSING or SECRET_UNREADABLE.
+        """
+        sealed = await self._sql.release_variables(self._connection, release=release) or "{}"
+        found: dict[str, str] = msgspec.json.decode(sealed, type=dict[str, str])
+        return {name: self._seal.open(value) for name, value in found.items()}
+
+    async def note(self, release: str) -> None:
+        """Note what the place is about to serve."""
+        await self._sql.note_published(self._connection, site=self._site, release=release)

@@ -1,0 +1,90 @@
+"""Looking at an address until it answers as a release, and saying why it did not."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple
+
+import httpx
+
+from shared.contracts.errors import ZepidError
+from shared.release_header import RELEASE_HEADER
+
+MOST_REDIRECTS = 5
+FIRST_PAUSE = 0.01
+LONGEST_PAUSE = 0.05
+
+
+class Seen(NamedTuple):
+    """What an address answered last; status 0 where nothing did."""
+
+    status: int
+    release: str = ""
+    empty: bool = True
+    trouble: str = ""
+
+    def is_live_as(self, release: str) -> bool:
+        """Whether it is a page of the release."""
+        return 200 <= self.status < 300 and self.release == release and not self.empty
+
+    def is_final(self, release: str) -> bool:
+        """Whether asking again cannot help: a release never changes."""
+        return self.release == release and (400 <= self.status < 500 or (self.status < 300 and self.empty))
+
+
+def seen_in(answer: httpx.Response) -> Seen:
+    """Return what an answer shows."""
+    return Seen(answer.status_code, answer.headers.get(RELEASE_HEADER, ""), empty=not answer.content)
+
+
+async def probe_until(
+    url: str,
+    release: str,
+    ask: Callable[[str], Awaitable[Seen]],
+    *,
+    within: float,
+    longest_pause: float = LONGEST_PAUSE,
+) -> None:
+    """Ask for an address until it answers 2xx as the release, with a body.
+
+    Args:
+        url: the address.
+        release: the release.
+        ask: asks once.
+        within: seconds.
+        longest_pause: seconds between two questions, which come fast at first.
+
+    Raises:
+        ZepidError: RELEASE_PROBE_FAILED, the release answered and is not a page (said at once if it
+            cannot change); PUBLISH_FAILED, nothing or something else was served until the end.
+    """
+    seen = Seen(0, trouble="no answer in time")
+    try:
+        async with asyncio.timeout(within):
+            pause = FIRST_PAUSE
+            while True:
+                seen = await ask(url)
+                if seen.is_live_as(release):
+                    return
+                if seen.is_final(release):
+                    break
+                await asyncio.sleep(pause)
+                pause = min(longest_pause, pause * 1.5)
+    except TimeoutError:
+        pass
+    raise _not_live(url, release, seen)
+
+
+def _not_live(url: str, release: str, seen: Seen) -> ZepidError:
+    if seen.status == 0:
+        return ZepidError("PUBLISH_FAILED", f"{url} was not served: {seen.trouble}")
+    if seen.release != release:
+        instead = f"release {seen.release}" if seen.release else "no release"
+        return ZepidError("PUBLISH_FAILED", f"{url} answered {seen.status} as {instead}, not as {release}")
+    if seen.status == 404:
+        return ZepidError(
+            "RELEASE_PROBE_FAILED",
+            f"{url} answered 404: the output has no index.html at its top. "
+            "Write one there, or set the output directory to the folder that has it",
+        )
+    what = "without a body" if seen.empty and seen.status < 300 else "instead of a page"
+    return ZepidError("RELEASE_PROBE_FAILED", f"{url} answered {seen.status} {what} as {release}")
