@@ -4,6 +4,7 @@ import base64
 import binascii
 import os
 from collections.abc import Mapping
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,6 +13,7 @@ from msgspec import Meta
 
 Positive = Annotated[int, Meta(gt=0)]
 Port = Annotated[int, Meta(ge=0, le=65535)]
+Network = IPv4Network | IPv6Network
 
 
 _ENCRYPTION_KEY_BYTES = 32
@@ -52,6 +54,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         cloudflare_url: public address pattern of sites on Cloudflare with `{site}` in it; "" = there is no such target.
         cloudflare_api_url: the API itself.
         dispatch_namespace_name: Workers for Platforms namespace; "" = scripts of the account itself.
+        webhook_timeout: milliseconds an endpoint has to answer.
+        webhook_allowed_networks: networks such as `10.1.0.0/16`, separated by commas, that webhooks may reach besides
+            public addresses, without encryption, too.
+        webhook_disabled_after_days: a webhook that failed for so long is switched off.
+        webhook_delivery_kept_days: the delivery log reaches back so far.
     """
 
     nats_url: str = "nats://127.0.0.1:4222"
@@ -89,11 +96,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     cloudflare_url: str = ""
     cloudflare_api_url: str = "https://api.cloudflare.com/client/v4"
     dispatch_namespace_name: str = ""
+    webhook_timeout: Positive = 15_000
+    webhook_allowed_networks: str = ""
+    webhook_disabled_after_days: Positive = 3
+    webhook_delivery_kept_days: Positive = 30
 
     def __post_init__(self) -> None:
         """Refuse what only fails much later; raises ValueError."""
         if not all(map(_is_encryption_key, self.encryption_key_list)):
             raise ValueError("each key must be 32 bytes as URL-safe Base64")
+        _ = self.webhook_networks
 
     def as_environ(self) -> dict[str, str]:
         """Return the settings as environment variables for another process."""
@@ -123,6 +135,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def targets(self) -> tuple[str, ...]:
         """The places where a deployment may go live."""
         return ("local", "cloudflare") if self.cloudflare_url else ("local",)
+
+    @property
+    def webhook_networks(self) -> tuple[Network, ...]:
+        """The networks that webhooks may reach although they are not public."""
+        return tuple(ip_network(given) for given in self.webhook_allowed_networks.replace(" ", "").split(",") if given)
 
     @property
     def deadline_seconds(self) -> float:

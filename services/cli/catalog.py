@@ -13,6 +13,7 @@ OTHERS = {
     "log-archiver": "services.log_archiver",
     "dead-letter": "services.dead_letter",
     "reconciler": "services.reconciler",
+    "webhooks": "services.webhooks",
     "edge": "services.edge",
     "gateway": "services.gateway",
 }

@@ -30,6 +30,8 @@ from services.gateway.routes import (
     service,
     sources,
     tokens,
+    webhook_deliveries,
+    webhooks,
 )
 
 __all__ = ["GatewayPorts", "create_app"]
@@ -50,6 +52,8 @@ _ROUTES = (
     metrics,
     tokens,
     audit,
+    webhooks,
+    webhook_deliveries,
 )
 _LOCALHOST = r"https?://(localhost|127\.0\.0\.1|\[::1\]|[a-z0-9-]+\.localhost)(:\d+)?$"
 _BODY_BYTES = 1024 * 1024

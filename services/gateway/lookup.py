@@ -12,6 +12,7 @@ from services.gateway.queue_estimate import QueuePlace
 from services.gateway.status import StatusBody, progress_in, render
 from shared.adapters.postgres.projects import ProjectRow
 from shared.adapters.postgres.tokens import KeyRecord
+from shared.adapters.postgres.webhooks import DeliveryRow, WebhookRow
 from shared.contracts.errors import ZepidError
 from shared.projection import Progress
 
@@ -78,6 +79,24 @@ async def visible_key(request: GatewayRequest, key_id: str) -> KeyRecord:
     if key.organization_id is not None:
         note_owner(request.scope, key.organization_id)
     return key
+
+
+async def visible_webhook(request: GatewayRequest, webhook_id: str) -> WebhookRow:
+    """Return a webhook of the caller's organisation; raises NOT_FOUND."""
+    webhook = await request.ports.webhooks.find(webhook_id) if _PRINTABLE_ID.fullmatch(webhook_id) else None
+    if webhook is None or not request.caller.sees(webhook.organization_id):
+        raise ZepidError("NOT_FOUND", "There is no webhook of this id, or the token may not see it")
+    note_owner(request.scope, webhook.organization_id)
+    return webhook
+
+
+async def delivery_of(request: GatewayRequest, webhook: WebhookRow, delivery_id: str) -> DeliveryRow:
+    """Return a delivery of a webhook, with its payload; raises NOT_FOUND."""
+    known = _PRINTABLE_ID.fullmatch(delivery_id)
+    delivery = await request.ports.webhooks.delivery(webhook.id, delivery_id) if known else None
+    if delivery is None:
+        raise ZepidError("NOT_FOUND", "The webhook has no delivery of this id; old ones are removed")
+    return delivery
 
 
 PROJECT_NOT_FOUND = "The specified project does not exist or you do not have access to it"

@@ -23,6 +23,7 @@ from shared.adapters.postgres.overview import Overview
 from shared.adapters.postgres.projects import Projects
 from shared.adapters.postgres.tokens import Tokens
 from shared.adapters.postgres.variables import Variables
+from shared.adapters.postgres.webhooks import Webhooks
 from shared.contracts import subjects
 from shared.contracts.events import Event
 from shared.ports import Objects
@@ -46,6 +47,7 @@ class GatewayPorts:
     tokens: Tokens
     audit: Audit
     overview: Overview
+    webhooks: Webhooks
     bus: Bus
     artifacts: Objects
     logs: Objects
@@ -62,6 +64,7 @@ class GatewayPorts:
             tokens=Tokens(resources.pool),
             audit=Audit(resources.pool),
             overview=Overview(resources.pool),
+            webhooks=Webhooks(resources.pool, resources.seal),
             bus=resources.bus,
             artifacts=resources.artifacts,
             logs=resources.logs,

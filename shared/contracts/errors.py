@@ -59,6 +59,9 @@ _TABLE: tuple[Code, ...] = (
     Code("SECRET_UNREADABLE", 500, _PLATFORM, False, "Add the key that encrypted it to ENCRYPTION_KEYS, or set the variable again."),
     # access
     Code("TOKEN_ENDED", 409, _USER, False, "Make a new API key: `zepid token create` does it."),
+    Code("WEBHOOK_URL_REFUSED", 400, _USER, False, "Use an https:// address that is reachable from the internet; the operator can allow others with WEBHOOK_ALLOWED_NETWORKS."),
+    Code("WEBHOOK_INACTIVE", 409, _USER, False, "Switch the webhook on first: PATCH it with `isActive: true`."),
+    Code("WEBHOOK_LIMIT_REACHED", 409, _QUOTA, False, "Remove a webhook that is no longer needed."),
     # the pipeline
     Code("CANCELLED", 409, _USER, False, "The deployment was cancelled on request; deploy again when ready."),
     Code("DEPLOYMENT_TIMEOUT", 408, _PLATFORM, True, "The deployment took longer than its deadline; look at the slowest step's log."),

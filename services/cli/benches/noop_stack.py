@@ -17,7 +17,7 @@ from shared.worker import Worker
 
 STEP_CONCURRENCY = 100
 """Commands a worker takes at a time; the table's numbers suit steps that work."""
-_OTHERS = ("intake", "projector", "log-archiver", "dead-letter", "reconciler", "gateway")
+_OTHERS = ("intake", "projector", "log-archiver", "dead-letter", "reconciler", "webhooks", "gateway")
 
 
 class NoopStack:

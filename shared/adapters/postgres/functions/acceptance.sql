@@ -184,4 +184,5 @@ begin
         deployment_id = excluded.deployment_id, superseded_id = excluded.superseded_id, created_at = excluded.created_at;
   end if;
   update project set deployment_status = 'preparing', workflow_id = p_id, updated_at = now() where id = p_project_id;
+  perform announce('deployment.accepted', d) from deployment d where d.id = p_id;
 end $$;

@@ -70,9 +70,9 @@ begin
         deadline = clock_timestamp() + make_interval(secs => least(p_deadline_seconds, d.timeout_seconds))
       from candidate c
       where d.id = c.id and num_nonnulls(d.admitted_at, d.outcome) = 0
-      returning d.*
+      returning d
     )
-    select * from admitted order by admitted_at;
+    select (a.d).* from admitted a cross join lateral announce('deployment.started', a.d) order by (a.d).admitted_at;
 end $$;
 
 -- Where a waiting deployment stands; no row for any other. Organisations take turns, so its `place` within its own

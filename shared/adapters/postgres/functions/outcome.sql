@@ -22,12 +22,14 @@ begin
   end if;
   if p_outcome = 'completed' then
     update site s set confirmed = true where s.project_id = ended.project_id and s.release_id = p_release_id;
+    if found then perform announce_release('release.published', p_release_id, jsonb_build_object('url', ended.url)); end if;
   else
     update site s set release_id = s.previous_release_id, confirmed = s.previous_release_id is not null, updated_at = now()
       from release r
       where s.project_id = ended.project_id and r.deployment_id = p_id and s.release_id = r.id and not s.confirmed;
   end if;
   perform settle_quota(p_id, p_outcome = 'completed' or (p_outcome = 'failed' and p_failure ->> 'class' = 'user'));
+  perform announce('deployment.' || case p_outcome when 'completed' then 'succeeded' else p_outcome end, ended);
 end $$;
 
 -- The cleanup step: the sandbox is dead; claim and slot are free again. Lost with the server, the
