@@ -113,6 +113,17 @@ async def load_manifest(objects: Objects, digest: str) -> Manifest:
         raise ZepidError("STORAGE_READ_FAILED", f"blob {digest} is not a manifest: {error}") from error
 
 
+async def first_missing(objects: Objects, manifest: Manifest) -> str | None:
+    """Return a blob of the tree that the bucket does not have; None when it has them all."""
+    digests = list(dict.fromkeys(manifest.digests))
+    for start in range(0, len(digests), _PARALLEL):
+        some = digests[start : start + _PARALLEL]
+        found = await asyncio.gather(*(objects.exists(key_of(digest)) for digest in some))
+        if not all(found):
+            return some[found.index(False)]
+    return None
+
+
 def safe_path(path: str) -> str:
     """Return the path if it is a clean relative POSIX path that stays inside its tree.
 

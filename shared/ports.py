@@ -307,12 +307,19 @@ class StepRecords(Protocol):
         """Return the environment variables frozen for this deployment's build."""
         ...
 
-    async def insert_release(self, deployment_id: str, artifact: str) -> str:
+    async def insert_release(self, deployment_id: str, artifact: str, manifest: Manifest) -> str:
         """Insert the deployment's release once; return its id, the same at every call."""
         ...
 
-    async def point_to(self, deployment_id: str, release: str) -> bool:
-        """Flip the site's pointer, guarded: no outcome, claim held. False when refused."""
+    def keeping_blobs(self) -> AbstractAsyncContextManager[object]:
+        """Let no blob be removed for the length of a block."""
+        ...
+
+    async def point_to(self, deployment_id: str, release: str) -> str:
+        """Flip the site's pointer, guarded.
+
+        Answers `pointed`, or why not: `ended` (or the claim is lost), `locked`, `overtaken` (by a rollback).
+        """
         ...
 
     async def free(self, deployment_id: str) -> None:

@@ -45,6 +45,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         max_retries: tries of a step after the first.
         edge_url: public address pattern of sites with `{site}` in it.
         allowed_origins: browser origins that may call the API, separated by commas.
+        earlier_assets_seconds: how long hashed files of a release stay reachable after it was replaced.
         edge_address: host:port at which the edge itself listens, for probes.
         encryption_keys: Fernet keys for secrets at rest, separated by commas; the first encrypts, all decrypt.
         dns_servers: `address` or `address:port`, separated by commas, for domains; by default those of the host.
@@ -72,6 +73,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     edge_port: Port = 3080
     edge_url: str = "http://{site}.localhost:3080"
     edge_address: str = "127.0.0.1:3080"
+    earlier_assets_seconds: Annotated[int, Meta(ge=0)] = 86_400
     allowed_origins: str = ""
     max_concurrent_deployments: Positive = 5
     max_concurrent_per_organization: Positive = 3

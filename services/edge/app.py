@@ -21,7 +21,7 @@ from services.edge.cache import Cache
 from services.edge.files import Found, Moved, resolve
 from services.edge.releases import Release, Releases
 from services.edge.request import Request, read_request
-from services.edge.responses import SMALLEST_COMPRESSED, compress, encoding_for, is_hashed, kind_of, matches
+from services.edge.responses import SMALLEST_COMPRESSED, compress, encoding_for, is_versioned, kind_of, matches
 from services.edge.sites import Sites
 from shared import blobs
 from shared.adapters.publishers.addresses import Addresses, parse_name
@@ -44,7 +44,7 @@ class Edge:
 
     def __init__(self, pool: asyncpg.Pool, objects: Objects, settings: Settings) -> None:
         """Prepare; `objects` is the bucket of artifacts. One connection of the pool listens."""
-        self._sites = Sites(pool)
+        self._sites = Sites(pool, settings.earlier_assets_seconds)
         self._releases = Releases(pool, objects)
         self._objects = objects
         self._pattern = settings.edge_url
@@ -124,11 +124,9 @@ class Edge:
         self, release: Release, found: Found | None, earlier: tuple[str, ...], path: str
     ) -> tuple[Release, Found | None]:
         """Find a hashed asset for which a page loaded before the last switches still asks."""
-        if is_hashed(path):
-            for release_id in earlier:
-                older = await self._releases.get(release_id)
-                if older is not None and path in older.files:
-                    return older, Found(path, older.files[path])
+        older = await self._releases.earlier(earlier, path) if is_versioned(path) else None
+        if older is not None:
+            return older, Found(path, older.files[path])
         return release, found
 
     async def _send_file(self, release: Release, found: Found, request: Request) -> Answer:

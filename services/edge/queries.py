@@ -12,15 +12,18 @@ POINTER = """
   select s.release_id, array(
     select r.id from release r
     where r.project_id = s.project_id and r.id is distinct from s.release_id
-    order by r.created_at desc limit 3) as earlier
+      and r.replaced_at > now() - make_interval(secs => $2)
+    order by r.replaced_at desc limit 100) as earlier
   from site s where s.name = $1"""
-RELEASE = "select site, manifest from release where id = $1"
+RELEASE = """
+  select r.site, r.manifest from release r left join deployment d on d.id = r.deployment_id
+  where r.id = $1 and d.expired_at is null"""
 
 DATABASE_FAILED = (*DATABASE_AWAY, asyncpg.PostgresError)
 """What asyncpg raises when there is no answer; time running out is an OSError among them."""
 
 
-async def fetch(pool: asyncpg.Pool, question: str, key: str) -> Any | None:
+async def fetch(pool: asyncpg.Pool, question: str, *values: object) -> Any | None:
     """Return the one row, or None.
 
     Raises:
@@ -28,6 +31,6 @@ async def fetch(pool: asyncpg.Pool, question: str, key: str) -> Any | None:
     """
     try:
         async with pool.acquire(timeout=ANSWER_SECONDS) as connection:
-            return await connection.fetchrow(question, key, timeout=ANSWER_SECONDS)
+            return await connection.fetchrow(question, *values, timeout=ANSWER_SECONDS)
     except DATABASE_FAILED as error:
         raise ZepidError("SERVICE_UNAVAILABLE", "the database of sites and releases does not answer") from error

@@ -6,6 +6,7 @@ import asyncpg
 
 from services.edge.cache import Cache
 from services.edge.queries import RELEASE, fetch
+from services.edge.responses import is_versioned
 from shared.blobs import load_manifest
 from shared.ports import Entry, Objects
 
@@ -28,6 +29,7 @@ class Releases:
         self._pool = pool
         self._objects = objects
         self._cache: Cache[str, Release] = Cache(MOST_FILES, lambda release: 1 + len(release.files))
+        self._earlier: Cache[tuple[str, ...], dict[str, Release]] = Cache(MOST_FILES, lambda files: 1 + len(files))
 
     async def get(self, release_id: str) -> Release | None:
         """Return the release, or None.
@@ -36,6 +38,22 @@ class Releases:
             ZepidError: SERVICE_UNAVAILABLE or STORAGE_READ_FAILED.
         """
         return await self._cache.get(release_id, lambda: self._load(release_id))
+
+    async def earlier(self, release_ids: tuple[str, ...], path: str) -> Release | None:
+        """Return the first of these releases with a file of that path, whose name tells its content, or None.
+
+        Raises:
+            ZepidError: SERVICE_UNAVAILABLE or STORAGE_READ_FAILED.
+        """
+        files = await self._earlier.get(release_ids, lambda: self._load_earlier(release_ids)) or {}
+        return files.get(path)
+
+    async def _load_earlier(self, release_ids: tuple[str, ...]) -> dict[str, Release]:
+        found: dict[str, Release] = {}
+        for release_id in reversed(release_ids):
+            if release := await self.get(release_id):
+                found.update(dict.fromkeys(filter(is_versioned, release.files), release))
+        return found
 
     async def _load(self, release_id: str) -> Release | None:
         row = await fetch(self._pool, RELEASE, release_id)

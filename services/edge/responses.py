@@ -69,6 +69,8 @@ _BINARY = {
 }
 
 _HASHED = re.compile(r"(?:^|/)assets/(?:.*/)?[^/]*[.-](?P<hash>[A-Za-z0-9_-]{8}|[0-9a-f]{9,64})(?:\.[A-Za-z0-9]+)+$")
+_VERSIONED = re.compile(r"[.-](?P<hash>[A-Za-z0-9_-]{8}|[0-9a-f]{9,64})(?:\.[A-Za-z0-9]+)+$")
+_VERSIONED_FOLDERS = ("_next/static/", "_app/immutable/")
 _WORD_AND_NUMBER = re.compile(r"[_-]*(?:[A-Z]?[a-z]*|[A-Z]*)[_-]?[0-9]*")
 
 
@@ -99,6 +101,17 @@ def is_hashed(path: str) -> bool:
     """
     found = _HASHED.search(path)
     return found is not None and _WORD_AND_NUMBER.fullmatch(found["hash"]) is None
+
+
+@lru_cache(maxsize=4096)
+def is_versioned(path: str) -> bool:
+    """Whether a changed content would have got another path: the name has a hash, in whatever folder.
+
+    Less strict than `is_hashed`, for such a file is only looked for where the release has none.
+    """
+    found = _VERSIONED.search(path.rpartition("/")[2])
+    hashed = found is not None and _WORD_AND_NUMBER.fullmatch(found["hash"]) is None
+    return hashed or path.startswith(_VERSIONED_FOLDERS)
 
 
 @lru_cache(maxsize=512)

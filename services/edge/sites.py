@@ -14,8 +14,8 @@ from shared.telemetry import log
 
 CHANNEL = "site_changed"
 MOST_SITES = 10_000
-TRUSTED_SECONDS = 5.0
-"""How long an answer is believed while the database would tell of a change."""
+TRUSTED_SECONDS = 1.0
+"""How long an answer is believed while the database would tell of a change: a connection may be dead unnoticed."""
 UNTOLD_SECONDS = 0.5
 """How long while it would not."""
 UNKNOWN_SECONDS = 1.0
@@ -24,7 +24,7 @@ PING_SECONDS = 2.0
 
 
 class Pointer(NamedTuple):
-    """A site's release, None before the first, and a few earlier ones, newest first."""
+    """A site's release, None before the first, and those it replaced of late, the last one first."""
 
     release: str | None
     earlier: tuple[str, ...]
@@ -38,8 +38,10 @@ class _Held(NamedTuple):
 class Sites:
     """The pointers. A switch is seen at once; while the database is away the last answer serves."""
 
-    def __init__(self, pool: asyncpg.Pool) -> None:
+    def __init__(self, pool: asyncpg.Pool, earlier_seconds: float) -> None:
+        """Prepare; a release that was replaced within `earlier_seconds` still counts as an earlier one."""
         self._pool = pool
+        self._earlier_seconds = earlier_seconds
         self._held: OrderedDict[str, _Held] = OrderedDict()
         self._asking: dict[str, asyncio.Task[Pointer | None]] = {}
         self._listening = False
@@ -71,7 +73,7 @@ class Sites:
 
     async def _ask(self, site: str) -> Pointer | None:
         try:
-            row = await fetch(self._pool, POINTER, site)
+            row = await fetch(self._pool, POINTER, site, self._earlier_seconds)
         except ZepidError:
             held = self._held.get(site)
             if held is None:

@@ -8,7 +8,7 @@ from litestar.status_codes import HTTP_200_OK
 from opentelemetry.trace import SpanKind
 
 from services.gateway.errors import RateLimited, ValidationFailed
-from services.gateway.lookup import PROJECT_NOT_FOUND
+from services.gateway.lookup import PROJECT_LOCKED, PROJECT_NOT_FOUND
 from services.gateway.ports import Gateway, GatewayRequest
 from services.gateway.queue_estimate import QueuePlace
 from shared.adapters.postgres.deployments import Idempotency, RateLimit, Verdict
@@ -159,6 +159,10 @@ async def _refusal(gateway: Gateway, wanted: Wanted, verdict: Verdict) -> ZepidE
             return ZepidError("PROJECT_NOT_FOUND", PROJECT_NOT_FOUND)
         case "inactive":
             return ZepidError("PROJECT_INACTIVE", "The project is not active")
+        case "locked":
+            return ZepidError("PROJECT_LOCKED", PROJECT_LOCKED)
+        case "expired":
+            return ZepidError("SOURCE_MISSING", "The source of that deployment is no longer kept; deploy a newer one")
         case "snapshot_not_found":
             return ValidationFailed({"source": ["The project has no snapshot of this id"]})
         case "key_reused":

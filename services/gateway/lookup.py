@@ -100,3 +100,5 @@ async def delivery_of(request: GatewayRequest, webhook: WebhookRow, delivery_id:
 
 
 PROJECT_NOT_FOUND = "The specified project does not exist or you do not have access to it"
+PROJECT_LOCKED = "The project is locked: nothing is put live for it until it is unlocked"
+"""Why a deployment or a rollback is refused."""

@@ -1,5 +1,6 @@
 """What the gateway works with, and the request type through which handlers reach it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -21,12 +22,13 @@ from shared.adapters.postgres.audit import Audit
 from shared.adapters.postgres.deployments import Deployments
 from shared.adapters.postgres.overview import Overview
 from shared.adapters.postgres.projects import Projects
+from shared.adapters.postgres.releases import Releases
 from shared.adapters.postgres.tokens import Tokens
 from shared.adapters.postgres.variables import Variables
 from shared.adapters.postgres.webhooks import Webhooks
 from shared.contracts import subjects
 from shared.contracts.events import Event
-from shared.ports import Objects
+from shared.ports import Objects, Publisher
 from shared.resources import Resources
 from shared.settings import Settings
 
@@ -38,12 +40,14 @@ class GatewayPorts:
     Attributes:
         artifacts: bucket of sources and built outputs.
         logs: bucket of archived logs.
+        publishers: by target.
         allowed_origins: browser origins that may call the API, besides localhost in development.
     """
 
     deployments: Deployments
     projects: Projects
     variables: Variables
+    releases: Releases
     tokens: Tokens
     audit: Audit
     overview: Overview
@@ -51,6 +55,7 @@ class GatewayPorts:
     bus: Bus
     artifacts: Objects
     logs: Objects
+    publishers: Mapping[str, Publisher]
     settings: Settings
     allowed_origins: tuple[str, ...] = ()
 
@@ -61,6 +66,7 @@ class GatewayPorts:
             deployments=resources.deployments,
             projects=Projects(resources.pool),
             variables=Variables(resources.pool, resources.seal),
+            releases=Releases(resources.pool),
             tokens=Tokens(resources.pool),
             audit=Audit(resources.pool),
             overview=Overview(resources.pool),
@@ -68,6 +74,7 @@ class GatewayPorts:
             bus=resources.bus,
             artifacts=resources.artifacts,
             logs=resources.logs,
+            publishers=resources.publishers(),
             settings=resources.settings,
             allowed_origins=allowed_origins,
         )

@@ -7,6 +7,7 @@ import asyncpg
 from services.reconciler.deadlines import end_overdue
 from services.reconciler.ended import finish_ended
 from services.reconciler.orphans import remove_orphans
+from services.reconciler.rollbacks import settle_rollbacks
 from services.reconciler.streams import restore_streams
 from services.reconciler.unshown import show_over
 from services.reconciler.vanished import reissue_vanished
@@ -16,7 +17,7 @@ from shared.service import Service, sleep_or_stop
 from shared.telemetry import log
 
 TICK_SECONDS = 10.0
-REPAIRS = (restore_streams, end_overdue, finish_ended, reissue_vanished, show_over, remove_orphans)
+REPAIRS = (restore_streams, end_overdue, finish_ended, reissue_vanished, show_over, remove_orphans, settle_rollbacks)
 
 
 def create(resources: Resources) -> Service:

@@ -49,6 +49,7 @@ _TABLE: tuple[Code, ...] = (
     Code("PROJECT_NOT_FOUND", 404, _USER, False, "Check the project id and the organisation of the token."),
     Code("PROJECT_INACTIVE", 400, _USER, False, "Activate the project before deploying it."),
     Code("DEPLOYMENT_IN_PROGRESS", 409, _USER, True, "Wait for the running deployment, or cancel it."),
+    Code("PROJECT_LOCKED", 409, _USER, False, "Unlock the project first: `zepid unlock`."),
     Code("QUEUE_FULL", 429, _QUOTA, True, "Wait until deployments of the organisation have started, as long as Retry-After says."),
     Code("DEPLOYMENT_QUOTA_EXCEEDED", 429, _QUOTA, False, "Wait for the next period or choose a larger plan."),
     Code("DEPLOYMENT_VALIDATION_FAILED", 400, _USER, False, "Correct what the message names and deploy again."),
@@ -95,6 +96,8 @@ _TABLE: tuple[Code, ...] = (
     Code("BUILD_DISK_FULL", 400, _USER, False, "Write less during the build."),
     # going live
     Code("RELEASE_PROBE_FAILED", 502, _USER, False, "Open the release's own address; the site must answer with a page there."),
+    Code("RELEASE_NOT_KEPT", 409, _USER, False, "Choose a release that is kept; `zepid releases` shows them."),
+    Code("POINTER_MOVED", 409, _USER, True, "Somebody else switched the site later; see what is live: `zepid releases`."),
     Code("PUBLISH_FAILED", 502, _TRANSIENT, True, "The place that serves the site did not take the release."),
     Code("PUBLISH_RATE_LIMITED", 503, _TRANSIENT, True, "Cloudflare takes no more requests for now; it is tried again later."),
     Code("PUBLISH_REJECTED", 400, _USER, False, "Correct what Cloudflare's message names, then deploy again."),

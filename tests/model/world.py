@@ -30,7 +30,7 @@ from shared.contracts.events import Succeeded, WentBack
 from shared.contracts.messages import Command
 from shared.contracts.outcomes import Back, Done, Outcome, Reject, Retry
 from shared.pipeline import BY_NAME
-from shared.ports import Fence, Ports
+from shared.ports import Fence, Manifest, Ports
 from shared.projection import Progress, apply
 from shared.resources import Resources
 from shared.worker import Worker
@@ -221,8 +221,8 @@ class World:
             await ports.records.free(command.deployment_id)
         if command.step != "deploy":
             return Done(command.work)
-        release = await ports.records.insert_release(command.deployment_id, "manifest")
-        if not await ports.records.point_to(command.deployment_id, release):
+        release = await ports.records.insert_release(command.deployment_id, "manifest", Manifest({}))
+        if await ports.records.point_to(command.deployment_id, release) != "pointed":
             return Reject(ZepidError("OUTCOME_ALREADY_DECIDED", "the site was not switched").failure("deploy"))
         if plan.answer == "unseen":
             return Retry(failure)

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 
 import pytest
@@ -139,10 +140,13 @@ class Records:
     async def build_variables(self, deployment_id: str) -> dict[str, str]:
         return self.variables
 
-    async def insert_release(self, deployment_id: str, artifact: str) -> str:
+    async def insert_release(self, deployment_id: str, artifact: str, manifest: Manifest) -> str:
         raise NotImplementedError
 
-    async def point_to(self, deployment_id: str, release: str) -> bool:
+    def keeping_blobs(self) -> AbstractAsyncContextManager[object]:
+        raise NotImplementedError
+
+    async def point_to(self, deployment_id: str, release: str) -> str:
         raise NotImplementedError
 
     async def free(self, deployment_id: str) -> None:

@@ -1,14 +1,16 @@
 """The deployment's row: who changes it, and what each is allowed to see."""
 
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Any
 
 import asyncpg
 import msgspec
 
+from shared.adapters.postgres.barrier import keeping_blobs
 from shared.adapters.postgres.database import load_queries
 from shared.contracts.errors import Failure, ZepidError
-from shared.ports import DeploymentRecord
+from shared.ports import DeploymentRecord, Manifest
 from shared.sealing import Seal
 
 _KEYLESS = Seal()
@@ -18,8 +20,8 @@ class Verdict(msgspec.Struct, frozen=True):
     """The gateway's answer to a request: `accepted`, or why not.
 
     Attributes:
-        verdict: accepted, repeated, key_reused, not_found, inactive, snapshot_not_found, in_progress,
-            quota_exceeded, rate_limited or queue_full.
+        verdict: accepted, repeated, key_reused, not_found, inactive, locked, in_progress,
+            snapshot_not_found, expired, quota_exceeded, rate_limited or queue_full.
         deployment_id: with accepted and repeated, the deployment that was recorded, now or by the first request.
         accepted_at: when it was, seconds since 1970.
         superseded_id: with accepted, the deployment that was cancelled for this one, to be called off.
@@ -228,13 +230,21 @@ class Deployments:
             raise ZepidError("OUTCOME_ALREADY_DECIDED", f"deployment {deployment_id} has ended: it needs no variables")
         return {name: self._seal.open(value) for name, value in sealed.items()}
 
-    async def insert_release(self, deployment_id: str, artifact: str) -> str:
+    async def insert_release(self, deployment_id: str, artifact: str, manifest: Manifest) -> str:
         """Insert the deployment's release once; return its id."""
-        return str(await self._sql.insert_release(self._pool, id=deployment_id, manifest=artifact))
+        size, count = manifest.total_bytes, len(manifest.files)
+        row = self._sql.insert_release(
+            self._pool, id=deployment_id, manifest=artifact, file_count=count, total_bytes=size
+        )
+        return str(await row)
 
-    async def point_to(self, deployment_id: str, release: str) -> bool:
-        """Flip the site's pointer unless the deployment has ended or lost its claim."""
-        return bool(await self._sql.point_site(self._pool, id=deployment_id, release_id=release))
+    def keeping_blobs(self) -> AbstractAsyncContextManager[object]:
+        """Let no blob be removed for the length of a block."""
+        return keeping_blobs(self._pool)
+
+    async def point_to(self, deployment_id: str, release: str) -> str:
+        """Flip the site's pointer; answers `pointed`, or why not: `ended`, `locked` or `overtaken`."""
+        return str(await self._sql.point_site(self._pool, id=deployment_id, release_id=release))
 
     async def overdue(self, max_waiting_seconds: float) -> list[OverdueRow]:
         """Return deployments without an outcome past their deadline, or that waited for longer than allowed."""

@@ -33,7 +33,11 @@ begin
   select is_active into v_active from project
     where id = p_project_id and organization_id = p_organization_id
     for no key update;
-  return case when not found then 'not_found' when not v_active then 'inactive' end;
+  return case
+    when not found then 'not_found'
+    when not v_active then 'inactive'
+    when exists (select from project_lock where project_id = p_project_id) then 'locked'
+  end;
 end $$;
 
 create function present_deployment(p_project_id text, out id text, out state text) language sql stable as $$
@@ -43,11 +47,12 @@ create function present_deployment(p_project_id text, out id text, out state tex
   order by d.accepted_at desc limit 1
 $$;
 
--- The digest of the tree that a snapshot holds, by default of the project's latest.
-create or replace function snapshot_source(p_project_id text, p_snapshot_id text) returns text language sql stable as $$
+-- The digest of the tree that a snapshot holds, by default of the project's latest. It is not removed meanwhile.
+create or replace function snapshot_source(p_project_id text, p_snapshot_id text) returns text language sql volatile as $$
   select manifest from snapshot
   where project_id = p_project_id and (p_snapshot_id is null or id = p_snapshot_id)
   order by created_at desc limit 1
+  for key share
 $$;
 
 -- Cancel a project's present deployment, if there is one; return its id. Rows are locked in the order in which
@@ -104,8 +109,8 @@ begin
   raise exception using errcode = 'ZD001', message = p_verdict;
 end $$;
 
--- verdict: accepted | repeated | key_reused | not_found | inactive | in_progress (active_id, active_state)
---   | snapshot_not_found | quota_exceeded | rate_limited (retry_after) | queue_full
+-- verdict: accepted | repeated | key_reused | not_found | inactive | locked | in_progress (active_id, active_state)
+--   | snapshot_not_found | expired (the source to deploy again is no longer kept) | quota_exceeded | rate_limited (retry_after) | queue_full
 -- Whoever reads it sees the order of the checks. The same id again is accepted again and changes nothing.
 -- With p_retry_of source, settings, priority and target are those of that deployment. With p_superseding, the failure
 -- that the project's present deployment is to end with, that one is cancelled first; superseded_id tells which, for the
@@ -142,7 +147,8 @@ begin
   if p_retry_of is null then
     v_source := snapshot_source(p_project_id, p_snapshot_id);
   else
-    select * into v_origin from deployment where id = p_retry_of and project_id = p_project_id;
+    select * into v_origin from deployment where id = p_retry_of and project_id = p_project_id for share;
+    if v_origin.expired_at is not null then verdict := 'expired'; return; end if;
     v_source := v_origin.source;
   end if;
   if v_source is null and num_nonnulls(p_snapshot_id, p_retry_of) > 0 then

@@ -42,12 +42,15 @@ from deployment d where d.id = any(:ids::text[]);
 select build_variables(:id);
 
 -- name: insert_release$
--- The id is derived from the deployment's, so that every call names the same release.
+-- The id is derived from the deployment's, so that every call names the same release; what it holds changes only
+-- until it is served, when its files were lost and built again.
 with inserted as (
-  insert into release (id, deployment_id, project_id, organization_id, site, manifest)
-  select 'rel_' || split_part(id, '_', 2), id, project_id, organization_id, site, :manifest
+  insert into release (id, deployment_id, project_id, organization_id, site, manifest, file_count, total_bytes)
+  select 'rel_' || split_part(id, '_', 2), id, project_id, organization_id, site, :manifest, :file_count, :total_bytes
   from deployment where id = :id
-  on conflict (deployment_id) do nothing
+  on conflict (deployment_id) do update set
+    manifest = excluded.manifest, file_count = excluded.file_count, total_bytes = excluded.total_bytes
+    where release.pointed_at is null and release.manifest <> excluded.manifest
   returning id
 )
 select coalesce((select id from inserted), (select id from release where deployment_id = :id));
