@@ -184,6 +184,8 @@ class Worker:
     async def _work(self, message: Msg, lease: Lease, attempt: Attempt) -> None:
         """Do what the journal does not show as done; acknowledge when all that follows is stored."""
         match await insist(partial(look_back, self._bus, attempt)):
+            case Ended(outcome=outcome) if attempt.delivery == 1:
+                await insist(partial(self._settlement.refuse, attempt, outcome))
             case Ended(outcome=outcome):
                 log.info("dropped: the deployment has ended", outcome=outcome)
             case Succeeded(next=following) | WentBack(next=following) as done:

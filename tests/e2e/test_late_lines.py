@@ -1,6 +1,7 @@
 """What a worker says that went on too late, and what it calls a timeout."""
 
 import asyncio
+import contextlib
 import dataclasses
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -9,6 +10,8 @@ import pytest
 
 from services.log_archiver import create as create_log_archiver
 from shared.adapters.jetstream.bus import decode_event
+from shared.conclusion import interrupt
+from shared.contracts.errors import ZepidError
 from shared.contracts.events import Failed, Refused
 from shared.contracts.messages import Command, LogChunk, LogLine
 from shared.contracts.outcomes import Done, Outcome
@@ -57,24 +60,55 @@ async def test_only_the_step_s_own_limit_is_called_its_timeout(
     assert await codes(running, deployment_id) == [code]
 
 
-async def test_lines_written_after_the_cleanup_are_archived_when_their_result_is_refused(running: Pipeline) -> None:
+async def archived(running: Pipeline, deployment_id: str, text: str) -> bool:
+    logs = running.resources.logs
+    found = [await logs.get(key) async for key in logs.keys(archive_prefix(deployment_id))]
+    return any(text.encode() in (data or b"") for data in found)
+
+
+@pytest.fixture
+async def archiving(running: Pipeline) -> AsyncIterator[None]:
+    """The log archiver, at work."""
+    stopping = asyncio.Event()
+    service = asyncio.create_task(create_log_archiver(running.resources).run(stopping))
+    yield
+    stopping.set()
+    await service
+
+
+async def test_lines_of_a_step_that_a_cancel_could_not_stop_in_time_are_archived(
+    running: Pipeline, archiving: None
+) -> None:
+    begun = asyncio.Event()
+
+    async def deaf(order: Command, ports: Ports) -> Outcome:
+        begun.set()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        await running.finished(order.deployment_id)
+        ports.log.write("system", "a late line")
+        return Done(order.work)
+
+    running.handlers["validate"] = deaf
+    running.start()
+    deployment_id = await running.request()
+    await begun.wait()
+    resources = running.resources
+    failure = ZepidError("CANCELLED", "cancelled on request").failure("gateway")
+    await interrupt(resources.deployments, resources.bus, "gateway", deployment_id, "cancelled", failure)
+    await until(lambda: archived(running, deployment_id, "a late line"))
+
+
+async def test_lines_written_after_the_cleanup_are_archived_when_their_result_is_refused(
+    running: Pipeline, archiving: None
+) -> None:
     running.start()
     deployment_id = await running.request()
     await running.finished(deployment_id)
-    resources, stopping = running.resources, asyncio.Event()
-    archiving = asyncio.create_task(create_log_archiver(resources).run(stopping))
+    bus = running.resources.bus
     late = (LogLine(timestamp=2.0, message="a late line"),)
     chunk = LogChunk(deployment_id=deployment_id, step="deploy", attempt=1, number=7, lines=late)
     refused = Refused(deployment_id=deployment_id, actor="deploy", at=2.0, attempt=1, decided="completed")
-
-    async def archived() -> bool:
-        found = [await resources.logs.get(key) async for key in resources.logs.keys(archive_prefix(deployment_id))]
-        return any(b"a late line" in (data or b"") for data in found)
-
-    try:
-        await resources.bus.append_log(chunk, "late")
-        await resources.bus.record(refused, "", "late")
-        await until(archived)
-    finally:
-        stopping.set()
-        await archiving
+    await bus.append_log(chunk, "late")
+    await bus.record(refused, "", "late")
+    await until(lambda: archived(running, deployment_id, "a late line"))

@@ -91,7 +91,7 @@ class World:
         bus = SimulatedBus(self.broker, fate, SETTINGS)
         deployments: Any = MortalDeployments(self.database.deployments, fate, self._wrote)
         unused: Any = None
-        return Resources(SETTINGS, bus, self.database.pool, deployments, unused, unused)
+        return Resources(SETTINGS, bus, self.database.pool, deployments, unused, unused, unused)
 
     def start(self, name: str, work: Callable[[Resources], Awaitable[Any]], fate: Fate) -> Process:
         """Run a process until it is done, dead, or stands still."""
