@@ -8,9 +8,11 @@ from litestar.datastructures import State
 
 from services.gateway.audit import record_writes
 from services.gateway.auth import require_rules
+from services.gateway.bodies import check_body, refuse_nul
 from services.gateway.errors import EXCEPTION_HANDLERS
 from services.gateway.event_stream import DIRECT_SEND
 from services.gateway.head import answer_head
+from services.gateway.methods import methods_at
 from services.gateway.openapi import openapi_config
 from services.gateway.ports import Gateway, GatewayPorts, GatewayRequest
 from services.gateway.request_id import HEADER, echo_request_id
@@ -35,6 +37,7 @@ from services.gateway.routes import (
     webhook_deliveries,
     webhooks,
 )
+from services.gateway.schemas import StructSchemas
 
 __all__ = ["GatewayPorts", "create_app"]
 
@@ -73,7 +76,23 @@ class GatewayApp(Litestar):
             scope[DIRECT_SEND] = send
             if scope["method"] == "HEAD":
                 return await answer_head(super().__call__, scope, receive, send)
+            if (
+                scope["method"] == "OPTIONS"
+                and not _is_preflight(scope)
+                and (allowed := methods_at(self, scope["path"]))
+            ):
+                return await _answer_options(allowed, send)
         await super().__call__(scope, receive, send)
+
+
+def _is_preflight(scope: Any) -> bool:
+    return any(name == b"access-control-request-method" for name, _ in scope["headers"])
+
+
+async def _answer_options(allowed: list[str], send: Any) -> None:
+    headers = [(b"allow", ", ".join(allowed).encode())]
+    await send({"type": "http.response.start", "status": 204, "headers": headers})
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 def create_app(ports: GatewayPorts) -> Litestar:
@@ -81,7 +100,7 @@ def create_app(ports: GatewayPorts) -> Litestar:
     gateway = Gateway(ports)
     return GatewayApp(
         route_handlers=[handler for routes in _ROUTES for handler in routes.HANDLERS],
-        guards=[gateway.gate.admit],
+        guards=[refuse_nul, gateway.gate.admit, check_body],
         request_class=GatewayRequest,
         state=State({"gateway": gateway}),
         exception_handlers=EXCEPTION_HANDLERS,
@@ -90,6 +109,7 @@ def create_app(ports: GatewayPorts) -> Litestar:
         on_shutdown=[gateway.stop],
         cors_config=_cors(ports),
         openapi_config=openapi_config(),
+        plugins=[StructSchemas()],
         request_max_body_size=_BODY_BYTES,
         logging_config=None,
     )

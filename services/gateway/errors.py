@@ -17,6 +17,7 @@ from litestar.exceptions import (
 from litestar.exceptions.http_exceptions import RequestEntityTooLarge
 from litestar.openapi.datastructures import ResponseSpec
 
+from services.gateway.methods import methods_at
 from services.gateway.request_id import request_id
 from shared.adapters.postgres.database import DATABASE_AWAY
 from shared.contracts.errors import ZepidError
@@ -31,7 +32,7 @@ _TITLES = {
     "RATE_LIMITED": "Too Many Requests",
 }
 _RETRY_SECONDS = 2
-_MISSING_FIELD = re.compile(r"missing required field `(\w+)`")
+MISSING_FIELD = re.compile(r"missing required field `(\w+)`")
 
 AnyRequest = Request[Any, Any, Any]
 
@@ -76,7 +77,7 @@ class RateLimited(ZepidError):
 def error_responses(*statuses: int) -> dict[int, ResponseSpec]:
     """Return the error answers of a route for the OpenAPI document."""
     return {
-        status: ResponseSpec(ErrorBody, description=_MEANINGS[status], generate_examples=False) for status in statuses
+        status: ResponseSpec(ErrorBody, description=MEANINGS[status], generate_examples=False) for status in statuses
     }
 
 
@@ -114,6 +115,12 @@ def _on_database_away(request: AnyRequest, error: Exception) -> Response[ErrorBo
     return answer(request, ZepidError("SERVICE_UNAVAILABLE", "The database does not answer; try again in a moment"))
 
 
+def _on_unusable_value(request: AnyRequest, error: Exception) -> Response[ErrorBody]:
+    """A number that no column can hold, or the like; what is expected to be wrong is refused before."""
+    log.warning("unusable value", path=request.url.path, error=str(error))
+    return answer(request, ZepidError("INVALID_REQUEST", "A value of the request is too large, or not usable as text"))
+
+
 def _on_http_exception(request: AnyRequest, error: HTTPException) -> Response[ErrorBody]:
     """What Litestar itself refuses, in our words."""
     what = f"{request.method} {request.url.path}"
@@ -123,9 +130,11 @@ def _on_http_exception(request: AnyRequest, error: HTTPException) -> Response[Er
         case NotFoundException():
             return answer(request, ZepidError("NOT_FOUND", f"There is no {what}; GET /docs shows what there is"))
         case MethodNotAllowedException():
-            return answer(
+            refusal = answer(
                 request, ZepidError("INVALID_REQUEST", f"{what} is not possible; GET /docs shows what is"), 405
             )
+            refusal.headers["Allow"] = ", ".join(methods_at(request.app, request.scope["path"]))
+            return refusal
         case RequestEntityTooLarge():
             return answer(request, ZepidError("PAYLOAD_TOO_LARGE", f"The body is larger than {what} takes"))
         case HTTPException(status_code=status) if status < 500:
@@ -143,13 +152,13 @@ def _on_defect(request: AnyRequest, error: Exception) -> Response[ErrorBody]:
 def _fields(error: ValidationException) -> dict[str, list[str]]:
     fields: dict[str, list[str]] = {}
     for found in error.extra if isinstance(error.extra, list) else []:
-        missing = _MISSING_FIELD.search(found["message"])
+        missing = MISSING_FIELD.search(found["message"])
         name = missing[1] if missing else found.get("key", "body")
         fields.setdefault(name, []).append("Required" if missing else found["message"])
     return fields
 
 
-_MEANINGS = {
+MEANINGS = {
     400: "The request is wrong; `details.fieldErrors` names the fields",
     401: "No valid token",
     403: "The token may not do this",
@@ -165,6 +174,7 @@ _MEANINGS = {
 }
 
 EXCEPTION_HANDLERS: dict[Any, Any] = {
+    asyncpg.DataError: _on_unusable_value,
     ZepidError: _on_zepid_error,
     HTTPException: _on_http_exception,
     **dict.fromkeys((*DATABASE_AWAY, asyncpg.TooManyConnectionsError), _on_database_away),

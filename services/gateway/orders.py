@@ -9,6 +9,7 @@ from blake3 import blake3
 from litestar.exceptions import SerializationException
 from msgspec import Meta
 
+from services.gateway.bodies import whole_numbers
 from services.gateway.errors import ValidationFailed
 from services.gateway.ports import GatewayRequest
 from shared.adapters.postgres.deployments import Idempotency
@@ -110,7 +111,7 @@ def faults_in(body: Mapping[str, Any]) -> dict[str, list[str]]:
             faults[name] = [_REQUIRED[name]]
         elif name in body:
             try:
-                msgspec.convert(body[name], field.type)
+                msgspec.convert(whole_numbers(body[name]), field.type)
             except msgspec.ValidationError as error:
                 faults[name] = [str(error)]
     return faults

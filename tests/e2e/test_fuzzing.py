@@ -1,20 +1,50 @@
 """Whatever is sent to any operation, the answer is one that the OpenAPI document promises."""
 
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
 import pytest
+import pytest_asyncio
+from cryptography.fernet import Fernet
 
 from shared.adapters.postgres.tokens import Tokens
-from tests.e2e.test_gateway import resources, stand  # noqa: F401 - fixtures
+from shared.resources import open_resources
+from shared.settings import load_settings
 from tests.fuzzing import fuzz
+from tests.stand import Stand, serving
 
 SEED = 20_261
 
 
+@pytest_asyncio.fixture
+async def stand(nats_server: str, database_url: str, tmp_path: Path) -> AsyncIterator[Stand]:
+    settings = load_settings(
+        {},
+        nats_url=nats_server,
+        postgres_url=database_url,
+        object_store_url=f"file://{tmp_path}/objects",
+        encryption_keys=Fernet.generate_key().decode(),
+        cloudflare_account_id="account",
+        cloudflare_api_token="token",
+    )
+    async with open_resources(settings, "test") as resources, serving(resources) as (gateway, url):
+        _, token = await Tokens(resources.pool).create("fuzzing", ["admin"], "acme", "ada")
+        headers = {"authorization": f"Bearer {token}"}
+        async with httpx.AsyncClient(base_url=url, headers=headers, timeout=10, trust_env=False) as client:
+            yield Stand(gateway, url, client, resources, token)
+
+
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("who", ["an operator", "nobody"])
-async def test_every_operation_answers_as_its_document_says(stand, tmp_path, who, request):
-    examples = request.config.getoption("--cases")
-    deployment_id = await stand.deployment()
-    _, token = await Tokens(stand.resources.pool).create("fuzzing", ["admin"], None, "root")
-    known = {"path.deployment_id": deployment_id}
-    tried = await fuzz(stand.url, token if who == "an operator" else None, examples, tmp_path, known=known, seed=SEED)
-    print(tried.report)
+async def test_every_operation_answers_as_its_document_says(
+    stand: Stand, tmp_path: Path, who: str, pytestconfig: pytest.Config
+) -> None:
+    project_id = await stand.project()
+    deployment_id = (await stand.deploy(project_id)).json()["deploymentId"]
+    known = {"path.deployment_id": deployment_id, "path.project_id": project_id}
+    token = stand.token if who == "an operator" else None
+    tried = await fuzz(
+        stand.url, token, pytestconfig.getoption("--cases"), tmp_path, known=known if token else {}, seed=SEED
+    )
     assert tried.exit_code == 0, tried.report

@@ -593,6 +593,49 @@ async def test_the_documentation_needs_no_other_host(stand):
     assert document["components"]["schemas"]["DeployOrder"]["required"] == ["orgId", "projectId", "userId"]
 
 
+async def test_every_operation_is_described_with_an_example_and_its_refusals(stand):
+    document = (await stand.client.get("/openapi.json")).json()
+    operations = {
+        f"{method.upper()} {path}": operation
+        for path, item in document["paths"].items()
+        for method, operation in item.items()
+    }
+    lacking = {name: lacks for name, operation in operations.items() if (lacks := what_is_missing(operation))}
+    assert lacking == {}
+    assert operations["GET /health"]["security"] == []
+    assert {"400", "401", "403", "404", "503"} <= set(operations["GET /deploy/{deployment_id}/status"]["responses"])
+
+
+def what_is_missing(operation: dict[str, Any]) -> list[str]:
+    """Return what a reader of the document would miss of an operation."""
+    missing = [name for name in ("summary", "description", "tags", "operationId") if not operation.get(name)]
+    contents = [("body", operation["requestBody"]["content"])] if "requestBody" in operation else []
+    contents += [(status, answer["content"]) for status, answer in operation["responses"].items()]
+    missing += [
+        f"example of {where} as {media_type}"
+        for where, content in contents
+        for media_type, media in content.items()
+        if not {"example", "examples"} & media.keys()
+    ]
+    if not any(status >= "400" for status in operation["responses"]):
+        missing.append("refusals")
+    return missing
+
+
+async def test_allow_names_what_a_path_has(stand):
+    for answer in (await stand.client.request("TRACE", "/projects"), await stand.client.options("/projects")):
+        assert answer.headers["allow"] == "GET, HEAD, OPTIONS, POST"
+    assert (await stand.client.options("/nowhere")).status_code == 404
+
+
+async def test_what_no_database_could_store_or_no_type_holds_is_refused(stand):
+    for path in ("/projects/a%00b", "/status/deployments?projectId=%00"):
+        assert (await stand.client.get(path)).status_code == 400
+    assert (await stand.client.post("/projects", json={"name": "a\0b"})).status_code == 400
+    lax = await stand.client.post("/projects", json={"name": 5})
+    assert lax.json()["details"]["fieldErrors"] == {"name": ["Expected `str`, got `int`"]}
+
+
 @pytest.mark.parametrize("scope", ["read", "deploy", "admin"])
 async def test_a_greater_scope_includes_reading(stand, scope):
     _, token = await Tokens(stand.resources.pool).create("t", [scope], "acme", "ada")

@@ -11,7 +11,7 @@ from litestar.params import Body, FromPath, QueryParameter
 from msgspec import Meta
 
 from services.gateway.auth import ADMIN
-from services.gateway.errors import error_responses
+from services.gateway.errors import ValidationFailed, error_responses
 from services.gateway.letters import FoundLetter, LetterFilter, Reason, select
 from services.gateway.lookup import DeploymentRow
 from services.gateway.ports import GatewayRequest
@@ -21,6 +21,8 @@ from shared.adapters.jetstream.dead_letters import DeadLetters
 from shared.contracts.errors import ZepidError
 from shared.times import iso_time
 
+_NO_LETTER = "There is no dead letter of this sequence, or the token may not see it"
+GREATEST_SEQUENCE = 2**53 - 1
 _ANSWER_SECONDS = 15.0
 """A call begins no letter after that; `next` tells where to go on."""
 
@@ -90,7 +92,7 @@ class RedriveOrder(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_f
     filter: LetterFilter = LetterFilter()
     rate_per_second: Annotated[float, Meta(ge=0.1, le=1000)] | None = None
     limit: Annotated[int, Meta(ge=1, le=1000)] = 100
-    after: Annotated[int, Meta(ge=0)] = 0
+    after: Annotated[int, Meta(ge=0, le=GREATEST_SEQUENCE)] = 0
 
 
 class RedriveAnswer(msgspec.Struct, frozen=True, rename="camel", omit_defaults=False):
@@ -123,10 +125,14 @@ async def list_letters(
     actor: Annotated[str | None, QueryParameter(description="Only those of this step")] = None,
     org_id: Annotated[str | None, QueryParameter(name="orgId")] = None,
     before: Annotated[datetime | None, QueryParameter(description="Only those that died before")] = None,
-    cursor: Annotated[int | None, QueryParameter(ge=1, description="`nextCursor` of the page before")] = None,
+    cursor: Annotated[
+        int | None, QueryParameter(ge=1, le=GREATEST_SEQUENCE, description="`nextCursor` of the page before")
+    ] = None,
     limit: Annotated[int, QueryParameter(ge=1, le=200)] = 50,
 ) -> LetterPage:
     """Return the dead letters that the token may see, newest first."""
+    if before and "-" not in request.query_params["before"][1:]:
+        raise ValidationFailed({"before": ["Expected a moment such as 2026-01-01T00:00:00Z"]})
     wanted = LetterFilter(reason, actor, org_id, _aware(before))
     letters = DeadLetters(request.ports.bus).newest_first(actor, cursor)
     rows: list[LetterRow] = []
@@ -220,9 +226,11 @@ async def discard_letter(
 
 
 async def _visible(request: GatewayRequest, sequence: int) -> FoundLetter:
+    if not 0 < sequence <= GREATEST_SEQUENCE:
+        raise ZepidError("NOT_FOUND", _NO_LETTER)
     async for found in select(request, DeadLetters(request.ports.bus).one(sequence), LetterFilter()):
         return found
-    raise ZepidError("NOT_FOUND", "There is no dead letter of this sequence, or the token may not see it")
+    raise ZepidError("NOT_FOUND", _NO_LETTER)
 
 
 async def _redrive(operator: Operator, found: FoundLetter) -> RedrivenLetter:

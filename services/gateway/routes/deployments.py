@@ -11,6 +11,7 @@ from services.gateway.acceptance import DeployAnswer, Wanted, accept
 from services.gateway.auth import DEPLOY, READ, checked_first
 from services.gateway.errors import ValidationFailed, error_responses
 from services.gateway.lookup import DeploymentRow, visible_deployment
+from services.gateway.openapi import BODY_REQUIRED
 from services.gateway.orders import KEY_HEADER, DeployOrder, check_order, idempotency_of
 from services.gateway.ports import GatewayRequest
 from services.gateway.status import FirstForm, StatusBody, first_form
@@ -38,7 +39,7 @@ class FirstFormStatus(msgspec.Struct, frozen=True):
 @post(
     "/deploy",
     status_code=200,
-    opt=checked_first(DEPLOY, check_order),
+    opt=checked_first(DEPLOY, check_order) | BODY_REQUIRED,
     tags=["Deployments"],
     summary="Deploy a project",
     responses=error_responses(400, 401, 403, 404, 409, 422, 429, 503),
@@ -52,7 +53,9 @@ async def deploy(
     idempotency_key: Annotated[
         str | None,
         HeaderParameter(
-            name=KEY_HEADER, description="Repeating a request with the same key for 24 hours repeats its first answer"
+            name=KEY_HEADER,
+            pattern=r"^[!-~]{1,255}$",
+            description="Repeating a request with the same key for 24 hours repeats its first answer",
         ),
     ] = None,
 ) -> DeployAnswer | FirstFormAnswer:

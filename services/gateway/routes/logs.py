@@ -10,6 +10,7 @@ from services.gateway.auth import READ
 from services.gateway.errors import ValidationFailed, error_responses
 from services.gateway.log_reader import LogReader
 from services.gateway.lookup import visible_deployment
+from services.gateway.openapi import also_answers
 from services.gateway.ports import GatewayRequest
 from shared.log_lines import NumberedLine
 
@@ -32,7 +33,7 @@ class LogPage(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_de
 
 @get(
     "/deploy/{deployment_id:str}/logs",
-    opt=READ,
+    opt={**READ, **also_answers("application/x-ndjson", "text/plain")},
     tags=["Logs and events"],
     summary="Read a deployment's log",
     responses=error_responses(400, 401, 404, 503),
@@ -42,7 +43,8 @@ async def logs(
     deployment_id: FromPath[str],
     step: Annotated[str | None, QueryParameter(description="Lines of this step only")] = None,
     cursor: Annotated[
-        str | None, QueryParameter(description="`nextCursor` of a page, or the `seq` of a line: read on after it")
+        str | None,
+        QueryParameter(pattern=r"^\d{0,18}$", description="`nextCursor` of a page, or the `seq` of a line: read on"),
     ] = None,
     limit: Annotated[int, QueryParameter(ge=1, le=10_000)] = 1000,
     format: Annotated[Literal["json", "ndjson", "text"], QueryParameter()] = "json",
@@ -58,7 +60,7 @@ async def logs(
         return Response(body, headers=headers, media_type="application/x-ndjson")
     if format == "text":
         text = "".join(f"{line.timestamp} {line.step:8} {line.message}\n" for line in lines)
-        return Response(text, headers=headers, media_type="text/plain; charset=utf-8")
+        return Response(text, headers=headers, media_type="text/plain")
     page = LogPage(deployment_id=deployment.id, logs=lines, complete=deployment.finished, next_cursor=next_cursor)
     return Response(page, media_type="application/json")
 

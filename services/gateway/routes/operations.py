@@ -1,6 +1,6 @@
 """What operators ask: which deployments there are."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 import msgspec
@@ -8,10 +8,13 @@ from litestar import get
 from litestar.params import QueryParameter
 
 from services.gateway.auth import READ
-from services.gateway.errors import ValidationFailed, error_responses
+from services.gateway.errors import error_responses
 from services.gateway.ports import GatewayRequest
 from services.gateway.status import step_of_word, word_of
 from shared.times import iso_time
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_CURSOR = r"^(\d{1,16}_[A-Za-z0-9_-]{1,100})?$"
 
 
 class DeploymentRow(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
@@ -49,7 +52,9 @@ async def deployments(
     status: Annotated[str | None, QueryParameter(description="Only those that show this status word")] = None,
     org_id: Annotated[str | None, QueryParameter(name="orgId")] = None,
     project_id: Annotated[str | None, QueryParameter(name="projectId")] = None,
-    cursor: Annotated[str | None, QueryParameter(description="`nextCursor` of the page before")] = None,
+    cursor: Annotated[
+        str | None, QueryParameter(pattern=_CURSOR, description="`nextCursor` of the page before")
+    ] = None,
     limit: Annotated[int, QueryParameter(ge=1, le=200)] = 50,
 ) -> DeploymentPage:
     """Return the deployments of the token's organisation, newest first."""
@@ -88,17 +93,15 @@ def _row(row: dict[str, Any]) -> DeploymentRow:
 
 
 def _cursor(row: dict[str, Any]) -> str:
-    return f"{row['accepted_at'].astimezone(UTC):%Y%m%dT%H%M%S.%f}_{row['id']}"
+    since = row["accepted_at"] - _EPOCH
+    return f"{since // timedelta(microseconds=1)}_{row['id']}"
 
 
 def _read_cursor(cursor: str | None) -> tuple[datetime | None, str | None]:
     if not cursor:
         return None, None
     moment, _, deployment_id = cursor.partition("_")
-    try:
-        return datetime.strptime(moment, "%Y%m%dT%H%M%S.%f").replace(tzinfo=UTC), deployment_id
-    except ValueError:
-        raise ValidationFailed({"cursor": ["Not a cursor of this list"]}) from None
+    return _EPOCH + timedelta(microseconds=int(moment)), deployment_id
 
 
 HANDLERS = [deployments]

@@ -7,6 +7,7 @@ from litestar import Response, get
 
 from services.gateway.auth import PUBLIC, READ
 from services.gateway.errors import error_responses
+from services.gateway.openapi import document
 from services.gateway.ports import GatewayRequest
 from shared.telemetry import SERVICE_VERSION
 from shared.times import iso_time
@@ -82,7 +83,7 @@ async def whoami(request: GatewayRequest) -> Identity:
 @get("/openapi.json", opt=PUBLIC, include_in_schema=False)
 async def openapi_document(request: GatewayRequest) -> Response[dict[str, object]]:
     """Return the OpenAPI document of these routes."""
-    return Response(request.app.openapi_schema.to_schema(), media_type="application/json")
+    return Response(document(request.app), media_type="application/json")
 
 
 HANDLERS = [root, whoami, openapi_document]

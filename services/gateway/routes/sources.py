@@ -6,6 +6,7 @@ from typing import Annotated
 
 import msgspec
 from litestar import Response, post, put
+from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.spec import Example, OpenAPIMediaType, Operation, RequestBody, Schema
 from litestar.openapi.spec.enums import OpenAPIFormat, OpenAPIType
 from litestar.params import Body, FromPath
@@ -105,7 +106,8 @@ async def upload_source(request: GatewayRequest, project_id: FromPath[str]) -> S
     operation_class=_BinaryBody,
     tags=["Sources"],
     summary="Upload one file's bytes",
-    responses=error_responses(400, 401, 413, 503),
+    responses={201: ResponseSpec(BlobAnswer, description="New to the store", generate_examples=False)}
+    | error_responses(400, 401, 413, 503),
 )
 async def upload_blob(request: GatewayRequest, digest: FromPath[str]) -> Response[BlobAnswer]:
     """Store bytes under their BLAKE3 digest: 201 when they are new to the store, else 200."""
