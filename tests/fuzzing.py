@@ -10,6 +10,9 @@ import msgspec
 NOT_TRIED = ("/deploy/{deployment_id}/events", "/deploy/{deployment_id}/logs/stream")
 """Event streams do not end by themselves."""
 NOT_IN_A_SCHEMA = {
+    "POST /tokens": "the end must be in the future",
+    "POST /webhooks": "the address must be a public one",
+    "PATCH /webhooks/{webhook_id}": "the address must be a public one",
     "GET /deploy-status": "one of two parameters must be given",
     "PUT /blobs/{digest}": "the digest must be that of the body",
     "PUT /projects/{project_id}/source": "the body must be an archive",

@@ -6,6 +6,7 @@ from services.gateway.errors import MEANINGS
 from shared.times import iso_time
 
 _MOMENT = 1_767_225_600.0
+_LATER = 4_070_908_800.0
 _ID = "deploy_9f86d081884c4d659a2feaa0c55ad015"
 _DIGEST = "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262"
 _DEEPEST = 6
@@ -90,6 +91,8 @@ def _of_type(kind: str, schema: dict[str, Any], schemas: dict[str, Any], name: s
             return True
         case "null":
             return None
+    if name == "expiresAt":
+        return iso_time(_LATER)
     if schema.get("format") == "date-time" or name.endswith(("At", "timestamp")):
         return iso_time(_MOMENT)
     return _DIGEST if "digest" in name.lower() else "text"

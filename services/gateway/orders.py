@@ -63,9 +63,9 @@ class DeployOrder(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         supersede: cancel the project's present deployment instead of being refused.
     """
 
-    project_id: str
-    org_id: str
-    user_id: str
+    project_id: Annotated[str, Meta(min_length=1)]
+    org_id: Annotated[str, Meta(min_length=1)]
+    user_id: Annotated[str, Meta(min_length=1)]
     priority: Annotated[int, Meta(ge=1, le=10)] = 5
     source: SnapshotSource | None = None
     target: Literal["local", "cloudflare"] = "local"

@@ -27,6 +27,7 @@ async def stand(nats_server: str, database_url: str, tmp_path: Path) -> AsyncIte
         encryption_keys=Fernet.generate_key().decode(),
         cloudflare_account_id="account",
         cloudflare_api_token="token",
+        cloudflare_url="https://{site}.example.com",
     )
     async with open_resources(settings, "test") as resources, serving(resources) as (gateway, url):
         _, token = await Tokens(resources.pool).create("fuzzing", ["admin"], "acme", "ada")
