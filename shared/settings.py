@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import ipaddress
 import os
 from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -16,6 +17,7 @@ Port = Annotated[int, Meta(ge=0, le=65535)]
 Network = IPv4Network | IPv6Network
 
 
+_DNS_PORT = 53
 _ENCRYPTION_KEY_BYTES = 32
 _SECRET = frozenset({"encryption_keys", "cloudflare_api_token"})
 """Settings whose value no message may show."""
@@ -108,6 +110,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         if not all(map(_is_encryption_key, self.encryption_key_list)):
             raise ValueError("each key must be 32 bytes as URL-safe Base64")
         _ = self.webhook_networks
+        _ = self.dns_server_list
 
     def as_environ(self) -> dict[str, str]:
         """Return the settings as environment variables for another process."""
@@ -122,6 +125,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def encryption_key_list(self) -> list[str]:
         """The encryption keys, the one that encrypts first."""
         return [key for key in self.encryption_keys.replace(" ", "").split(",") if key]
+
+    @property
+    def dns_server_list(self) -> list[tuple[str, int]]:
+        """Address and port of the name servers to ask about domains, [] for those of the host."""
+        return [_dns_server(server) for server in self.dns_servers.replace(" ", "").split(",") if server]
 
     @property
     def data_path(self) -> Path:
@@ -180,6 +188,11 @@ def _check_together(settings: Settings) -> None:
     for name in ("cloudflare_account_id", "cloudflare_api_token"):
         if settings.cloudflare_url and not getattr(settings, name):
             raise InvalidSettings(f"{name.upper()} is missing: CLOUDFLARE_URL is set")
+
+
+def _dns_server(text: str) -> tuple[str, int]:
+    address, colon, port = text.rpartition(":") if text.count(":") == 1 else (text, "", "")
+    return str(ipaddress.ip_address(address)), int(port) if colon else _DNS_PORT
 
 
 def _is_encryption_key(text: str) -> bool:

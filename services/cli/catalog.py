@@ -14,6 +14,7 @@ OTHERS = {
     "dead-letter": "services.dead_letter",
     "reconciler": "services.reconciler",
     "webhooks": "services.webhooks",
+    "domains": "services.domains",
     "edge": "services.edge",
     "gateway": "services.gateway",
 }

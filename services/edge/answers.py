@@ -77,6 +77,13 @@ def say(notice: Notice, request: Request, release: Release | None = None) -> Ans
     return Answer(notice.status, headers, body)
 
 
+def text(said: str) -> Answer:
+    """Say a word to a program."""
+    body = said.encode()
+    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"cache-control", b"no-store")]
+    return Answer(200, [*headers, (b"content-length", b"%d" % len(body))], body)
+
+
 def healthy() -> Answer:
     """Say that the process answers."""
     body = b'{"status":"healthy"}'

@@ -1,7 +1,8 @@
 """The edge as an ASGI application: host → site → release → file.
 
-Three kinds of address lead to a site:
+Four kinds of address lead to a site:
 - its host, `http://my-app.localhost:3080/` (the pattern of `EDGE_URL`);
+- a custom domain of its project, once the project has proved to own it;
 - one release's host, `http://rel-4f1c….my-app.localhost:3080/`;
 - the path form `/_sites/my-app/…` (or `/_sites/rel-4f1c….my-app/…`) on any host that is no site's,
   for tools that cannot resolve such names. Pages are sent unchanged, so `/assets/…` in them leads
@@ -11,21 +12,22 @@ Three kinds of address lead to a site:
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import parse_qs, quote
 
 import asyncpg
 
 from services.edge import pages
-from services.edge.answers import Answer, file_headers, healthy, redirect, say
+from services.edge.answers import Answer, file_headers, healthy, redirect, say, text
 from services.edge.cache import Cache
 from services.edge.files import Found, Moved, resolve
 from services.edge.releases import Release, Releases
 from services.edge.request import Request, read_request
 from services.edge.responses import SMALLEST_COMPRESSED, compress, encoding_for, is_versioned, kind_of, matches
-from services.edge.sites import Sites
+from services.edge.sites import Pointer, Sites
 from shared import blobs
 from shared.adapters.publishers.addresses import Addresses, parse_name
 from shared.contracts.errors import ZepidError
+from shared.domains import SITE_PATH
 from shared.ports import Objects
 from shared.settings import Settings
 from shared.telemetry import log
@@ -35,6 +37,8 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 HEALTH_PATH = "/_edge/health"
+ASK_PATH = "/_edge/ask"
+"""200 for `?domain=` that may get a certificate, else 404: for a proxy that ends TLS."""
 BODY_BYTES = 64 << 20
 """Bytes of files, as they are and compressed, kept in memory."""
 
@@ -82,6 +86,8 @@ class Edge:
             return healthy()
         request = read_request(scope, self._suffixes)
         try:
+            if scope["path"] in (ASK_PATH, SITE_PATH):
+                return await self._tell_site(request, asked=scope["path"] == ASK_PATH)
             return await self._serve(request)
         except ZepidError as error:
             log.warning("the edge could not serve", site=request.name, path=request.path, error=error.message)
@@ -93,21 +99,38 @@ class Edge:
     async def _serve(self, request: Request) -> Answer:
         if request.method not in ("GET", "HEAD"):
             return say(pages.method_not_allowed(request.method), request)
+        if pointer := await self._of_domain(request.hostname):
+            return await self._from_pointer(pointer, request.at_root())
         if not request.name:
             return say(pages.unknown_address(request.host, self._pattern), request)
         if request.unclosed:
             return redirect(f"./{quote(request.name)}/", request)
         site, release_id = parse_name(request.name)
+        pointer = await self._sites.pointer(site)
+        if pointer is None:
+            return say(pages.unknown_site(site), request)
         if release_id is not None:
             release = await self._releases.get(release_id)
             if release is None or release.site != site:
                 return say(pages.unknown_release(site, release_id), request)
             return await self._from_release(release, (), request)
-        pointer = await self._sites.pointer(site)
-        if pointer is None:
-            return say(pages.unknown_site(site), request)
+        return await self._from_pointer(pointer, request)
+
+    async def _of_domain(self, hostname: str) -> Pointer | None:
+        """Return the pointer of a custom domain, None for every other host."""
+        if "." not in hostname or hostname.endswith(self._suffixes) or hostname[-1].isdigit():
+            return None
+        return await self._sites.pointer(hostname)
+
+    async def _tell_site(self, request: Request, *, asked: bool) -> Answer:
+        """Say which site a host leads to: `asked` for a custom domain by a proxy that wants a certificate for it."""
+        hostname = parse_qs(request.query.decode("latin-1")).get("domain", [""])[0] if asked else request.hostname
+        pointer = await self._of_domain(hostname.lower())
+        return text(pointer.site) if pointer else say(pages.unknown_address(hostname, self._pattern), request)
+
+    async def _from_pointer(self, pointer: Pointer, request: Request) -> Answer:
         if pointer.release is None or (current := await self._releases.get(pointer.release)) is None:
-            return say(pages.nothing_live(site), request)
+            return say(pages.nothing_live(pointer.site), request)
         return await self._from_release(current, pointer.earlier, request)
 
     async def _from_release(self, release: Release, earlier: tuple[str, ...], request: Request) -> Answer:

@@ -9,12 +9,13 @@ from shared.contracts.errors import ZepidError
 
 ANSWER_SECONDS = 2.0
 POINTER = """
-  select s.release_id, array(
+  select s.name, s.release_id, array(
     select r.id from release r
     where r.project_id = s.project_id and r.id is distinct from s.release_id
       and r.replaced_at > now() - make_interval(secs => $2)
     order by r.replaced_at desc limit 100) as earlier
-  from site s where s.name = $1"""
+  from site s where s.name = $1
+    or s.project_id = (select project_id from domain where hostname = $1 and state in ('verified', 'active'))"""
 RELEASE = """
   select r.site, r.manifest from release r left join deployment d on d.id = r.deployment_id
   where r.id = $1 and d.expired_at is null"""

@@ -33,6 +33,18 @@ class Request(NamedTuple):
         return self.headers.get(b"host", b"").decode("latin-1")
 
     @property
+    def hostname(self) -> str:
+        """The host without its port, in lower case."""
+        return self.host.partition(":")[0].lower().removesuffix(".")
+
+    def at_root(self) -> "Request":
+        """Return the request as one of a site that has its host for itself, where no path names another."""
+        if not self.path_form:
+            return self
+        path = f"{PATH_FORM[1:]}{self.name}{'' if self.unclosed else '/'}{self.path}"
+        return self._replace(path=path, path_form=False, unclosed=False)
+
+    @property
     def id(self) -> str:
         """The client's `X-Request-Id` if it can be shown again, else a new one."""
         given = self.headers.get(b"x-request-id", b"")

@@ -1,4 +1,7 @@
-"""Which release a site's pointer names, from memory, and told by the database when one moves."""
+"""Which release a site's pointer names, from memory, and told by the database when one moves.
+
+A site is asked for by its name, which has no dot, or by a custom domain, which has.
+"""
 
 import asyncio
 import time
@@ -26,6 +29,7 @@ PING_SECONDS = 2.0
 class Pointer(NamedTuple):
     """A site's release, None before the first, and those it replaced of late, the last one first."""
 
+    site: str
     release: str | None
     earlier: tuple[str, ...]
 
@@ -58,7 +62,7 @@ class Sites:
             await asyncio.wait({self._listener})
 
     async def pointer(self, site: str) -> Pointer | None:
-        """Return the site's pointer, or None for a site that is not known.
+        """Return the pointer of a site or of the site of a custom domain, or None where neither is known.
 
         Raises:
             ZepidError: SERVICE_UNAVAILABLE, the database is away and the site was never asked for.
@@ -81,7 +85,7 @@ class Sites:
             self._keep(site, held.pointer, UNKNOWN_SECONDS)
             return held.pointer
         else:
-            pointer = Pointer(row["release_id"], tuple(row["earlier"])) if row else None
+            pointer = Pointer(row["name"], row["release_id"], tuple(row["earlier"])) if row else None
             trusted = TRUSTED_SECONDS if self._listening else UNTOLD_SECONDS
             self._keep(site, pointer, trusted if pointer else min(trusted, UNKNOWN_SECONDS))
             return pointer

@@ -132,15 +132,15 @@ async def _record(gateway: Gateway, wanted: Wanted, deployment_id: str, tracepar
     )
     if verdict.verdict == "accepted":
         if verdict.superseded_id:
-            _end_superseded(gateway, verdict.superseded_id, superseded)
+            call_off_cancelled(gateway, verdict.superseded_id, superseded)
         gateway.background.start(
             ports.bus.wake_intake(deployment_id, traceparent), f"waking intake for {deployment_id}"
         )
     return verdict
 
 
-def _end_superseded(gateway: Gateway, deployment_id: str, failure: Failure) -> None:
-    """Call off what acceptance has cancelled; deciding it again gives its row and changes nothing."""
+def call_off_cancelled(gateway: Gateway, deployment_id: str, failure: Failure) -> None:
+    """Call off what a transaction has cancelled; deciding it again gives its row and changes nothing."""
 
     async def call_off() -> None:
         ports = gateway.ports

@@ -20,6 +20,7 @@ from services.gateway.stories import Stories
 from shared.adapters.jetstream.bus import Bus, decode_event
 from shared.adapters.postgres.audit import Audit
 from shared.adapters.postgres.deployments import Deployments
+from shared.adapters.postgres.domains import Domains
 from shared.adapters.postgres.overview import Overview
 from shared.adapters.postgres.projects import Projects
 from shared.adapters.postgres.releases import Releases
@@ -28,6 +29,7 @@ from shared.adapters.postgres.variables import Variables
 from shared.adapters.postgres.webhooks import Webhooks
 from shared.contracts import subjects
 from shared.contracts.events import Event
+from shared.domains.checks import Checks
 from shared.ports import Objects, Publisher
 from shared.resources import Resources
 from shared.settings import Settings
@@ -48,6 +50,7 @@ class GatewayPorts:
     projects: Projects
     variables: Variables
     releases: Releases
+    domains: Domains
     tokens: Tokens
     audit: Audit
     overview: Overview
@@ -67,6 +70,7 @@ class GatewayPorts:
             projects=Projects(resources.pool),
             variables=Variables(resources.pool, resources.seal),
             releases=Releases(resources.pool),
+            domains=Domains(resources.pool),
             tokens=Tokens(resources.pool),
             audit=Audit(resources.pool),
             overview=Overview(resources.pool),
@@ -94,6 +98,7 @@ class Gateway:
         self.ledger = Ledger(ports.audit, ports.tokens)
         self.gate = Gate(ports.tokens, self.ledger)
         self.health = Health(ports.overview, ports.bus, ports.artifacts)
+        self.domain_checks = Checks(ports.settings)
         self.queue_estimate = QueueEstimate(ports.overview, ports.settings)
 
     async def start(self) -> None:

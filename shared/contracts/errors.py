@@ -56,6 +56,8 @@ _TABLE: tuple[Code, ...] = (
     Code("SOURCE_MISSING", 400, _USER, False, "Upload the project's source first: `zepid deploy DIR` does it."),
     Code("SOURCE_INVALID", 400, _USER, False, "Correct the named file or path and upload again."),
     Code("PRECONDITION_FAILED", 412, _USER, True, "Somebody else changed it meanwhile: read it again, then decide."),
+    Code("DOMAIN_INVALID", 400, _USER, False, "Use the full name of a domain that you own, such as shop.example.com."),
+    Code("DOMAIN_TAKEN", 409, _USER, False, "Remove the domain from the project that has it, then add it here."),
     Code("ENCRYPTION_KEY_MISSING", 501, _PLATFORM, False, "Set ENCRYPTION_KEYS of every service, then try again."),
     Code("SECRET_UNREADABLE", 500, _PLATFORM, False, "Add the key that encrypted it to ENCRYPTION_KEYS, or set the variable again."),
     # access

@@ -1,12 +1,14 @@
 """Projects, their source snapshots, and which blobs each organisation has uploaded."""
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 from uuid import uuid4
 
 import asyncpg
 import msgspec
 
 from shared.adapters.postgres.database import load_queries
+from shared.contracts.errors import Failure
 from shared.ports import Manifest
 
 
@@ -26,6 +28,24 @@ class ProjectRow(msgspec.Struct, frozen=True):
     is_active: bool
     settings: dict[str, str]
     created_at: float | None
+
+    def seen(self) -> dict[str, Any]:
+        """Return what a change may depend on: everything its owner can change."""
+        return {"name": self.name, "isActive": self.is_active, "settings": self.settings}
+
+
+class Deletion(msgspec.Struct, frozen=True):
+    """What became of the wish to delete a project.
+
+    Attributes:
+        verdict: deleted, not_found, stale or in_progress.
+        active_id: with in_progress, the deployment that is in the way.
+        cancelled_id: with deleted, the deployment that was cancelled for it, to be called off.
+    """
+
+    verdict: str
+    active_id: str | None
+    cancelled_id: str | None
 
 
 class Projects:
@@ -52,6 +72,39 @@ class Projects:
         """Return the project, or None."""
         row = await self._sql.find(self._pool, id=project_id)
         return msgspec.convert(dict(row), ProjectRow) if row else None
+
+    async def change(
+        self,
+        project_id: str,
+        *,
+        name: str | None = None,
+        is_active: bool | None = None,
+        settings: Mapping[str, str | None],
+        seen: ProjectRow | None = None,
+    ) -> str:
+        """Change what is given; a setting of None is detected again.
+
+        Returns:
+            `changed`, `not_found`, or `stale`: the project isn't as `seen` any more, and nothing was changed.
+        """
+        verdict = await self._sql.change(
+            self._pool,
+            id=project_id,
+            name=name,
+            is_active=is_active,
+            settings=settings,
+            seen=seen and seen.seen(),
+        )
+        return str(verdict)
+
+    async def delete(
+        self, project_id: str, deleted_by: str, *, seen: ProjectRow | None = None, cancelling: Failure | None = None
+    ) -> Deletion:
+        """Delete a project; with `cancelling` its present deployment ends with that failure, else it is in the way."""
+        row = await self._sql.delete(
+            self._pool, id=project_id, deleted_by=deleted_by, seen=seen and seen.seen(), cancelling=cancelling
+        )
+        return msgspec.convert(dict(row), Deletion)
 
     async def page(self, organization_id: str | None, after: str | None, limit: int) -> list[ProjectRow]:
         """Return projects newest first, those below the project `after`; None: all, from the first."""

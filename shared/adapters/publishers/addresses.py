@@ -33,6 +33,15 @@ class Addresses:
         found = re.fullmatch(shape, url)
         return found[1] if found else None
 
+    def host_of_site(self, site: str) -> str:
+        """The host of a site's public address."""
+        return urlsplit(self.of_site(site)).hostname or ""
+
+    def of_domain(self, hostname: str) -> str:
+        """The address of a custom domain: reached as sites are, by the same scheme and port."""
+        address = urlsplit(self.of_site("site"))
+        return f"{address.scheme}://{hostname}{f':{address.port}' if address.port else ''}/"
+
     def suffixes(self) -> tuple[str, ...]:
         """How the host names of sites end; `.localhost` always does."""
         ending = urlsplit(self.pattern).netloc.lower().partition("{site}")[2].partition(":")[0]

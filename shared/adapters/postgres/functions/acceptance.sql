@@ -32,6 +32,7 @@ declare
 begin
   select is_active into v_active from project
     where id = p_project_id and organization_id = p_organization_id
+      and not exists (select from deleted_project where project_id = p_project_id)
     for no key update;
   return case
     when not found then 'not_found'

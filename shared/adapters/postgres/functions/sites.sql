@@ -48,13 +48,19 @@ begin
   return v_lock;
 end $$;
 
--- The edge caches pointers and is told when one moves. Notifying takes a lock that makes commits wait for
--- each other, so a new site, which has no release yet, does not notify.
+-- The edge caches pointers, by site and by custom domain, and is told when one moves. Notifying takes a lock that
+-- makes commits wait for each other, so a new site, which has no release yet, does not notify.
 create or replace function notify_site_changed() returns trigger language plpgsql as $$
+declare
+  v_site site := coalesce(new, old);
 begin
   update release set replaced_at = clock_timestamp() where id = old.release_id;
-  perform pg_notify('site_changed', new.name);
+  perform pg_notify('site_changed', v_site.name);
+  perform pg_notify('site_changed', hostname) from domain
+    where project_id = v_site.project_id and state in ('verified', 'active');
   return null;
 end $$;
 create or replace trigger site_changed after update of release_id on site
   for each row when (old.release_id is distinct from new.release_id) execute function notify_site_changed();
+create or replace trigger site_removed after delete on site
+  for each row execute function notify_site_changed();

@@ -20,7 +20,13 @@ select p.id, p.name, p.organization_id, p.is_active, extract(epoch from p.create
 from project p
 left join site s on s.project_id = p.id
 left join project_settings t on t.project_id = p.id
-where p.id = :id;
+where p.id = :id and not exists (select from deleted_project where project_id = p.id);
+
+-- name: change$
+select change_project(:id, :name, :is_active, :settings, :seen);
+
+-- name: delete^
+select verdict, active_id, cancelled_id from delete_project(:id, :deleted_by, :seen, :cancelling);
 
 -- name: page
 select p.id, p.name, p.organization_id, p.is_active, extract(epoch from p.created_at)::float8 as created_at,
@@ -29,6 +35,7 @@ from project p
 left join site s on s.project_id = p.id
 left join project_settings t on t.project_id = p.id
 where (:organization_id::text is null or p.organization_id = :organization_id)
+  and not exists (select from deleted_project where project_id = p.id)
   and (:after::text is null or (p.created_at, p.id) < (select c.created_at, c.id from project c where c.id = :after))
 order by p.created_at desc, p.id desc
 limit :limit;
