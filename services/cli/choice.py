@@ -44,6 +44,18 @@ async def choose_project(client: Client, folder: Path, choice: Choice, identity:
     return chosen, project is None
 
 
+async def project_here(client: Client, project_id: str | None, folder: Path | None = None) -> str:
+    """Return the id that was given, else that of the folder's project; the current folder by default.
+
+    Raises:
+        ProjectUnclear: the folder has no project.
+    """
+    found = project_id or recall(client.base_url, folder or Path())
+    if found is None:
+        raise ProjectUnclear("This folder belongs to no project. Name one by its id, or link the folder: zepid link ID")
+    return found
+
+
 async def remembered_project(client: Client, folder: Path) -> Project | None:
     """Return the project the folder went to before, None if there is none any more."""
     project_id = recall(client.base_url, folder)

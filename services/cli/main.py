@@ -5,6 +5,7 @@ that run services add themselves: each module of `EXTENSIONS` has a `register(ap
 """
 
 import importlib
+import os
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -15,8 +16,21 @@ import typer
 from services.cli.errors import FAILED
 from services.cli.options import Json, Token, Url
 
-EXTENSIONS = ("services.cli.up", "services.cli.control", "services.cli.dlq", "services.cli.queue", "services.cli.bench")
+EXTENSIONS = (
+    "services.cli.up",
+    "services.cli.control",
+    "services.cli.projects",
+    "services.cli.env",
+    "services.cli.domains",
+    "services.cli.dlq",
+    "services.cli.queue",
+    "services.cli.bench",
+    "services.cli.completion",
+)
 """Modules with commands of their own; importing one must be cheap."""
+
+COMPLETE = "_ZEPID_COMPLETE"
+"""Environment variable that a shell sets to have a command line completed."""
 
 app = typer.Typer(
     help="Build web apps and put them live.",
@@ -36,6 +50,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]
     add_extensions()
+    answer_shell()
     app()
 
 
@@ -43,6 +58,12 @@ def add_extensions() -> None:
     """Add the commands of the extensions."""
     for name in EXTENSIONS:
         importlib.import_module(name).register(app)
+
+
+def answer_shell() -> None:
+    """Be ready to complete a command line when that is what the shell asks for."""
+    if COMPLETE in os.environ:
+        importlib.import_module("typer.completion").completion_init()
 
 
 def _show_version(wanted: bool) -> None:

@@ -13,3 +13,7 @@ Token = Annotated[
     typer.Option("--token", metavar="TOKEN", help="The token; better in ZEPID_TOKEN than on the command line."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+
+Project = Annotated[
+    str | None, typer.Option("--project", metavar="ID", help="The project. [default: that of this folder]")
+]

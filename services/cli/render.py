@@ -1,12 +1,35 @@
 """Values as people read them."""
 
 import re
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.table import Table
 
 from shared.client.answers import DeploymentStatus, StepState
 from shared.contracts.errors import Failure
 
 _SEQUENCES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b.?")
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+_ENDLESS = 1000
+
+
+def print_json(*values: Any) -> None:
+    """Print values for programs, one a line."""
+    for value in values:
+        typer.echo(msgspec.json.encode(value).decode())
+
+
+def print_table(titles: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
+    """Print rows below their titles, each on one line however long."""
+    table = Table(*titles, box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*map(printable, row))
+    Console(highlight=False, width=_ENDLESS, markup=False).print(table)
 
 
 def in_bytes(size: int) -> str:

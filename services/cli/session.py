@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 import typer
 
-from services.cli.connection import find_connection
+from services.cli.connection import Connection, find_connection
 from services.cli.errors import INTERRUPTED, REFUSED, CommandError
 from shared.client import ApiError, Client, ClientError
 
@@ -15,11 +15,18 @@ _T = TypeVar("_T")
 
 def run_with_client(url: str | None, token: str | None, command: Callable[[Client], Awaitable[_T]]) -> _T:
     """Run a command that asks the server that is meant; see `find_connection` and `run`."""
+    return run_with_connection(url, token, lambda client, _: command(client))
+
+
+def run_with_connection(
+    url: str | None, token: str | None, command: Callable[[Client, Connection], Awaitable[_T]]
+) -> _T:
+    """Run a command that asks the server that is meant, and is told what is known of it."""
 
     async def connected() -> _T:
         connection = find_connection(url, token)
         async with Client(connection.url, connection.token) as client:
-            return await command(client)
+            return await command(client, connection)
 
     return run(connected())
 

@@ -13,7 +13,7 @@ def register(app: typer.Typer) -> None:
     app.command(epilog="Example: zepid up --deploy infra/demo/site")(up)
     app.command(epilog="Example: zepid run build")(run)
     app.command(epilog="Example: zepid migrate")(migrate)
-    app.command(epilog='Example: eval "$(zepid env)" && nats stream ls')(env)
+    app.command(epilog='Example: eval "$(zepid addresses)" && nats stream ls')(addresses)
     projector = typer.Typer(help="The status projection.", no_args_is_help=True)
     projector.command(epilog="Example: zepid projector rebuild")(rebuild)
     app.add_typer(projector, name="projector")
@@ -61,7 +61,7 @@ def migrate() -> None:
     typer.echo("The database has the schema of this version.")
 
 
-def env(data_dir: DataDir = Path(".zepid")) -> None:
+def addresses(data_dir: DataDir = Path(".zepid")) -> None:
     """Print the addresses of what `zepid up` runs, for `nats`, `psql` and services started by hand.
 
     They hold passwords: use them with eval, do not paste them anywhere.

@@ -31,8 +31,16 @@ class Project(Answer, frozen=True):
     organization_id: str
     worker_name: str = ""
     url: str = ""
+    is_active: bool = True
     settings: dict[str, Any] = {}
     created_at: str = ""
+
+
+class DeletedProject(Answer, frozen=True):
+    """A project that is gone; `cancelled_id` is the deployment that was cancelled for it."""
+
+    project_id: str
+    cancelled_id: str | None = None
 
 
 class ProjectPage(Answer, frozen=True):

@@ -11,6 +11,7 @@ import msgspec
 from shared.client.answers import (
     AcceptedDeployment,
     CancelledDeployment,
+    DeletedProject,
     DeploymentPage,
     DeploymentStatus,
     DiscardedLetter,
@@ -28,6 +29,7 @@ from shared.client.answers import (
     SourceState,
     WholeLetter,
 )
+from shared.client.domains import Domains
 from shared.client.env import Env
 from shared.client.errors import ApiError, ServerAway
 from shared.client.sse import ServerEvent, Subscription
@@ -49,6 +51,7 @@ class Client(Transport):
     Every method raises `ApiError` when the service refuses and `ServerAway` when nobody answers.
 
     Attributes:
+        domains: custom domains of projects.
         env: environment variables of projects.
     """
 
@@ -57,6 +60,7 @@ class Client(Transport):
     ) -> None:
         super().__init__(base_url, token, timeout)
         self._patience = patience
+        self.domains = Domains(self)
         self.env = Env(self)
 
     async def __aenter__(self) -> Self:
@@ -93,6 +97,24 @@ class Client(Transport):
                 yield project
             if (cursor := page.next_cursor) is None:
                 return
+
+    async def change_project(
+        self,
+        project_id: str,
+        *,
+        name: str | None = None,
+        is_active: bool | None = None,
+        settings: dict[str, str | None] | None = None,
+    ) -> Project:
+        """Change what is given of a project; a setting of None is detected again."""
+        given = {"name": name, "isActive": is_active, "settings": settings or None}
+        body = {key: value for key, value in given.items() if value is not None}
+        return (await self.ask("PATCH", f"/projects/{project_id}", _ProjectAnswer, json=body)).project
+
+    async def delete_project(self, project_id: str, *, cancel: bool = False) -> DeletedProject:
+        """Delete a project; with `cancel` a deployment in progress is cancelled, else it is in the way."""
+        params = {"cancel": "true" if cancel else None}
+        return await self.ask("DELETE", f"/projects/{project_id}", DeletedProject, params=params)
 
     async def offer_source(self, project_id: str, tree: Manifest) -> SourceState:
         """Tell the service a project's whole tree; it names the blobs it lacks, or the snapshot."""

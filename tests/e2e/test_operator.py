@@ -34,7 +34,7 @@ BROKEN = {"package.json": b'{"name": "broken", "scripts": {"build": "exit 3"}}'}
 
 
 class Operator:
-    """Someone at a terminal, who has said `eval "$(zepid env)"`."""
+    """Someone at a terminal, who has said `eval "$(zepid addresses)"`."""
 
     def __init__(self, stack: LiveStack, home: Path) -> None:
         self.stack = stack
@@ -72,7 +72,7 @@ class Operator:
 
     async def _environ(self) -> dict[str, str]:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "services.cli", "env", "--data-dir", str(self.stack.data_dir),
+            sys.executable, "-m", "services.cli", "addresses", "--data-dir", str(self.stack.data_dir),
             stdout=asyncio.subprocess.PIPE,
         )  # fmt: skip
         printed, _ = await process.communicate()

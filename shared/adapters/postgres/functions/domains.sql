@@ -21,7 +21,7 @@ create or replace function ask_domain_again(p_hostname text, p_project_id text) 
 begin
   perform from project where id = p_project_id for no key update;
   update domain set state = 'pending', fault = '', tries = 0,
-    asked_at = clock_timestamp(), next_try_at = clock_timestamp()
+    asked_at = clock_timestamp(), next_try_at = clock_timestamp(), checked_at = null
     where hostname = p_hostname and project_id = p_project_id and state = 'failed';
 end $$;
 
