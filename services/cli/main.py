@@ -51,7 +51,7 @@ def main() -> None:
         stream.reconfigure(errors="replace")  # type: ignore[union-attr]
     add_extensions()
     answer_shell()
-    app()
+    app(prog_name="zepid")
 
 
 def add_extensions() -> None:
