@@ -9,16 +9,15 @@ from pathlib import Path
 import msgspec
 import pytest
 import pytest_asyncio
-from test_domains import HOST, World, settings_of, world_of
 
-from tests.dns_server import name_server
+from tests.domain_world import HOST, World, domain_world
 
 
 @pytest_asyncio.fixture
 async def world(
     nats_server: str, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[World]:
-    async with name_server() as dns, world_of(settings_of(nats_server, database_url, tmp_path, dns), dns) as world:
+    async with domain_world(nats_server, database_url, tmp_path) as world:
         monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
         monkeypatch.setenv("ZEPID_URL", world.stand.url)
         monkeypatch.setenv("ZEPID_TOKEN", world.stand.token)

@@ -1,125 +1,24 @@
 """Custom domains: asked for over HTTP, proved by a real name server, served by a real edge."""
 
-import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
 import pytest_asyncio
-from cryptography.fernet import Fernet
-from test_gateway import Stand, serving
 
-from infra.dev.data_dir import port_for
-from services.domains import create as create_domains
-from services.edge import create as create_edge
 from shared.adapters.postgres.domains import Domains
 from shared.adapters.postgres.tokens import Tokens
 from shared.contracts.errors import ZepidError
 from shared.domains.checks import Checks
 from shared.domains.states import GIVEN_UP_SECONDS
-from shared.resources import open_resources
-from shared.service import run_together
 from shared.settings import Settings
-from tests.dns_server import NameServer, name_server
-from tests.edge_world import EdgeWorld
+from tests.domain_world import HOST, World, domain_world
 from tests.waiting import until
-
-HOST = "shop.example.com"
-Domain = dict[str, Any]
-
-
-@dataclass
-class World:
-    """A gateway, an edge, the domain checks and a name server, all real."""
-
-    stand: Stand
-    dns: NameServer
-    edge: EdgeWorld
-
-    async def project(self, page: bytes = b"<!doctype html><title>shop</title>") -> str:
-        """Make a project that serves a page; return its id."""
-        project_id = await self.stand.project()
-        await self.edge.publish(await self.site(project_id), {"index.html": page})
-        return project_id
-
-    async def site(self, project_id: str) -> str:
-        return str((await self.stand.client.get(f"/projects/{project_id}")).json()["project"]["workerName"])
-
-    async def add(self, project_id: str, hostname: str = HOST) -> Domain:
-        answer = await self.stand.client.post(f"/projects/{project_id}/domains", json={"hostname": hostname})
-        assert answer.status_code == 201, answer.text
-        domain: Domain = answer.json()
-        return domain
-
-    async def verify(self, project_id: str, hostname: str = HOST) -> Domain:
-        answer = await self.stand.client.post(f"/projects/{project_id}/domains/{hostname}/verify")
-        assert answer.status_code == 200, answer.text
-        domain: Domain = answer.json()
-        return domain
-
-    def prove(self, domain: Domain) -> None:
-        """Make the record that the domain's answer asks for."""
-        record = domain["verification"]
-        self.dns.records.setdefault((record["name"], record["type"]), []).append(record["value"])
-
-    def lead_here(self, hostname: str = HOST) -> None:
-        self.dns.records[hostname, "A"] = ["127.0.0.1"]
-
-    async def reaches(self, project_id: str, state: str, hostname: str = HOST) -> Domain:
-        """Wait until the service has brought the domain to a state."""
-
-        async def is_there() -> Domain | None:
-            domain = (await self.stand.client.get(f"/projects/{project_id}/domains/{hostname}")).json()
-            return domain if domain["state"] == state else None
-
-        found: Domain = await until(is_there)
-        return found
-
-    async def ask_edge(self, path: str, host: str) -> httpx.Response:
-        async with httpx.AsyncClient(trust_env=False) as client:
-            return await client.get(f"http://{self.edge.settings.edge_address}{path}", headers={"host": host})
-
-
-@asynccontextmanager
-async def world_of(settings: Settings, dns: NameServer) -> AsyncIterator[World]:
-    async with open_resources(settings, "test") as resources:
-        _, token = await Tokens(resources.pool).create("test", ["deploy"], "acme", "ada")
-        stopping = asyncio.Event()
-        services = {"domains": create_domains(resources), "edge": create_edge(resources)}
-        running = asyncio.create_task(run_together(services, stopping))
-        async with (
-            serving(resources) as (gateway, url),
-            httpx.AsyncClient(
-                base_url=url, headers={"authorization": f"Bearer {token}"}, timeout=30, trust_env=False
-            ) as client,
-        ):
-            stand = Stand(gateway, url, client, resources, token)
-            yield World(stand, dns, EdgeWorld(resources.pool, resources.artifacts, settings))
-        stopping.set()
-        await running
-
-
-def settings_of(nats_server: str, database_url: str, folder: Path, dns: NameServer) -> Settings:
-    port = port_for("edge", folder, 0)
-    return Settings(
-        nats_url=nats_server,
-        postgres_url=database_url,
-        object_store_url=f"file://{folder}/objects",
-        edge_port=port,
-        edge_url=f"http://{{site}}.localhost:{port}",
-        edge_address=f"127.0.0.1:{port}",
-        dns_servers=dns.address,
-        encryption_keys=Fernet.generate_key().decode(),
-    )
 
 
 @pytest_asyncio.fixture
 async def world(nats_server: str, database_url: str, tmp_path: Path) -> AsyncIterator[World]:
-    async with name_server() as dns, world_of(settings_of(nats_server, database_url, tmp_path, dns), dns) as world:
+    async with domain_world(nats_server, database_url, tmp_path) as world:
         yield world
 
 

@@ -7,16 +7,15 @@ from pathlib import Path
 import httpx
 import pytest
 import pytest_asyncio
-from test_domains import HOST, World, settings_of, world_of
-from test_gateway import Stand
 
-from tests.dns_server import name_server
+from tests.domain_world import HOST, World, domain_world
+from tests.stand import Stand
 from tests.waiting import until
 
 
 @pytest_asyncio.fixture
 async def world(nats_server: str, database_url: str, tmp_path: Path) -> AsyncIterator[World]:
-    async with name_server() as dns, world_of(settings_of(nats_server, database_url, tmp_path, dns), dns) as world:
+    async with domain_world(nats_server, database_url, tmp_path) as world:
         yield world
 
 
