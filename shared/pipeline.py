@@ -41,7 +41,7 @@ class Step:
 
 
 STEPS: tuple[Step, ...] = (
-    Step("validate", "validating", 10, timeout=30, concurrency=20),
+    Step("validate", "validating", 10, timeout=180, concurrency=20),
     Step("sandbox", "creating_sandbox", 25, timeout=60, concurrency=20),
     Step("sync", "syncing_files", 45, timeout=120, concurrency=10),
     Step("build", "building", 70, timeout=480, concurrency=10),

@@ -12,6 +12,7 @@ import msgspec
 
 from shared.hosting import STATIC, Hosting
 from shared.settings import Settings
+from shared.source_origin import SourceOrigin, SourceTree
 
 
 class Entry(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -102,7 +103,7 @@ class Run:
         cwd: folder relative to the project's root.
         env: variables besides the sandbox's own PATH and HOME.
         network: whether it may reach the network (installs) or not (builds).
-        tools: package manager and exact version ("" = default) to put on PATH, e.g. ("pnpm", "10.1.0").
+        tools: package manager and exact version ("" = default) to put on PATH, e.g. ("pnpm", "10.1.0"); or `PYTHON`.
         timeout: seconds until it is killed.
     """
 
@@ -112,6 +113,10 @@ class Run:
     env: Mapping[str, str] = field(default_factory=dict)
     network: bool = False
     tools: tuple[str, str] | None = None
+
+
+PYTHON = ("python", "")
+"""The tool that is this service's own Python, with the packages it needs and `shared`, for programs of ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,6 +284,8 @@ class DeploymentRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         site: worker name, the first label of the public host name.
+        source: digest of the source tree's manifest, "" while it is to be fetched or when there is none.
+        origin: where the source comes from.
         settings: overrides of the build plan: rootDirectory, installCommand, buildCommand,
             outputDirectory, each text; absent = detect.
         project_active: whether the project may be deployed now.
@@ -291,6 +298,7 @@ class DeploymentRecord(msgspec.Struct, frozen=True, kw_only=True):
     site: str
     target: str
     source: str
+    origin: SourceOrigin = SourceOrigin()
     settings: dict[str, str]
     project_active: bool
     outcome: str | None
@@ -301,6 +309,10 @@ class StepRecords(Protocol):
 
     async def deployment(self, deployment_id: str) -> DeploymentRecord | None:
         """Return the deployment, or None."""
+        ...
+
+    async def freeze_source(self, deployment_id: str, tree: SourceTree) -> str:
+        """Record what was fetched for a deployment, once; return the digest of the manifest that counts."""
         ...
 
     async def build_variables(self, deployment_id: str) -> dict[str, str]:

@@ -12,6 +12,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from shared.git.address import networks_of
+
 Positive = Annotated[int, Meta(gt=0)]
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Network = IPv4Network | IPv6Network
@@ -49,6 +51,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         allowed_origins: browser origins that may call the API, separated by commas.
         earlier_assets_seconds: how long hashed files of a release stay reachable after it was replaced.
         edge_address: host:port at which the edge itself listens, for probes.
+        git_allowed_networks: networks such as `10.1.0.0/16`, separated by commas, whose git servers may be asked
+            besides public ones, without encryption, too.
+        templates_dir: folder with the platform's project templates, `<template type>.json` each.
         encryption_keys: Fernet keys for secrets at rest, separated by commas; the first encrypts, all decrypt.
         dns_servers: `address` or `address:port`, separated by commas, for domains; by default those of the host.
         cloudflare_account_id: account of the target `cloudflare`.
@@ -76,6 +81,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     edge_url: str = "http://{site}.localhost:3080"
     edge_address: str = "127.0.0.1:3080"
     earlier_assets_seconds: Annotated[int, Meta(ge=0)] = 86_400
+    git_allowed_networks: str = ""
+    templates_dir: str = ""
     allowed_origins: str = ""
     max_concurrent_deployments: Positive = 5
     max_concurrent_per_organization: Positive = 3
@@ -111,6 +118,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             raise ValueError("each key must be 32 bytes as URL-safe Base64")
         _ = self.webhook_networks
         _ = self.dns_server_list
+        networks_of(self.git_allowed_networks)
 
     def as_environ(self) -> dict[str, str]:
         """Return the settings as environment variables for another process."""

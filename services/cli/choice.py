@@ -1,7 +1,7 @@
 """Which project a folder is deployed to."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,20 @@ async def project_here(client: Client, project_id: str | None, folder: Path | No
     return found
 
 
+async def choose_repository_project(
+    client: Client, url: str, choice: Choice, identity: Identity
+) -> tuple[Project, bool]:
+    """Return the project for a git repository, by default the one of its name, and whether it was made just now.
+
+    Raises:
+        ProjectUnclear, ApiError: as `choose_project`.
+    """
+    organization_id = identity.organization_id or choice.organization_id
+    named = replace(choice, name=choice.name or _usable(url.rstrip("/").rpartition("/")[2].removesuffix(".git")))
+    project = await _existing(client, Path(), named, organization_id)
+    return project or await _new(client, named.name or "", organization_id), project is None
+
+
 async def remembered_project(client: Client, folder: Path) -> Project | None:
     """Return the project the folder went to before, None if there is none any more."""
     project_id = recall(client.base_url, folder)
@@ -74,7 +88,11 @@ def folder_name(folder: Path) -> str:
     except (OSError, msgspec.DecodeError):
         package = {}
     given = str(package.get("name") or "").rpartition("/")[2] or folder.resolve().name
-    return re.sub(r"[^A-Za-z0-9._ -]+", "-", given).strip(" -._")[:_LONGEST_NAME] or "site"
+    return _usable(given)
+
+
+def _usable(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._ -]+", "-", name).strip(" -._")[:_LONGEST_NAME] or "site"
 
 
 async def _new(client: Client, name: str, organization_id: str | None) -> Project:

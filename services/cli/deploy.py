@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 
-from services.cli.choice import Choice, choose_project
+from services.cli.choice import Choice, choose_project, choose_repository_project
 from services.cli.connection import Connection, find_connection
 from services.cli.errors import CommandError, NoConnection
 from services.cli.events import Accepted, DeployResult, ProjectChosen, Scanned, View
@@ -58,6 +58,24 @@ async def run_deploy(
     async with Client(connection.url, connection.token) as client:
         organization_id = connection.organization_id or None
         return await deploy_folder(client, folder, view, replace(choice, organization_id=organization_id))
+
+
+async def run_git_deploy(
+    git_url: str, ref: str, choice: Choice, *, url: str | None, token: str | None, as_json: bool
+) -> DeployResult:
+    """Deploy a public git repository, shown in the form that fits; see `deploy_folder`."""
+    view = view_for(as_json=as_json)
+    connection = _connection(url, token, view)
+    async with Client(connection.url, connection.token) as client:
+        whose = replace(choice, organization_id=connection.organization_id or None)
+
+        async def start() -> str:
+            identity = await client.whoami()
+            project, created = await choose_repository_project(client, git_url, whose, identity)
+            view.show(ProjectChosen(project=project, created=created))
+            return (await client.deploy_git(project, identity.user_id, git_url, ref)).deployment_id
+
+        return await show_deployment(client, view, start)
 
 
 async def run_retry(deployment_id: str, *, url: str | None, token: str | None, as_json: bool) -> DeployResult:

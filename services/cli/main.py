@@ -81,12 +81,20 @@ def common(
     """Build web apps and put them live."""
 
 
-@app.command(epilog="Example: zepid deploy ./my-app")
+@app.command(
+    epilog="Example: zepid deploy ./my-app, or: zepid deploy --git https://git.example.com/me/site.git --ref main"
+)
 def deploy(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The project's folder.")] = Path(),
     project: Annotated[str | None, typer.Option("--project", metavar="ID", help="Deploy to this project.")] = None,
     name: Annotated[
         str | None, typer.Option("--name", help="Deploy to the project of this name; it is made if there is none.")
+    ] = None,
+    git: Annotated[
+        str | None, typer.Option("--git", metavar="URL", help="Deploy a public git repository instead of a folder.")
+    ] = None,
+    ref: Annotated[
+        str | None, typer.Option("--ref", metavar="REF", help="With --git: a branch, a tag or a full commit id.")
     ] = None,
     as_json: Json = False,
     url: Url = None,
@@ -94,14 +102,21 @@ def deploy(
 ) -> None:
     """Upload what is missing of a folder, build it and put it live.
 
-    The folder keeps to the project it went to first; a new one is named after package.json.
+    The folder keeps to the project it went to first; a new one is named after package.json. A git repository goes to
+    the project of its name.
     Exit code: 0 live, 1 failed, 2 misused, 3 server away or refusing, 130 interrupted.
     """
     from services.cli.choice import Choice
-    from services.cli.deploy import run_deploy
+    from services.cli.deploy import run_deploy, run_git_deploy
     from services.cli.session import run
 
-    result = run(run_deploy(folder, Choice(project, name), url=url, token=token, as_json=as_json))
+    if (ref is not None and git is None) or (git is not None and folder != Path()):
+        raise typer.BadParameter("--ref needs --git, and --git takes the place of DIR.")
+    choice = Choice(project, name)
+    if git is not None:
+        result = run(run_git_deploy(git, ref or "", choice, url=url, token=token, as_json=as_json))
+    else:
+        result = run(run_deploy(folder, choice, url=url, token=token, as_json=as_json))
     if not result.is_live:
         raise typer.Exit(FAILED)
 

@@ -9,6 +9,7 @@ from opentelemetry.trace import SpanKind
 
 from services.gateway.errors import RateLimited, ValidationFailed
 from services.gateway.lookup import PROJECT_LOCKED, PROJECT_NOT_FOUND
+from services.gateway.platform_source import tree_of_project
 from services.gateway.ports import Gateway, GatewayRequest
 from services.gateway.queue_estimate import QueuePlace
 from shared.adapters.postgres.deployments import Idempotency, RateLimit, Verdict
@@ -16,6 +17,7 @@ from shared.conclusion import interrupt
 from shared.contracts.errors import Failure, ZepidError
 from shared.outage import insist
 from shared.settings import Settings
+from shared.source_origin import SourceTree
 from shared.telemetry import TRACEPARENT, current_traceparent, span
 from shared.times import iso_time
 
@@ -34,6 +36,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         id: its id, where asking twice is to make one deployment; by default a new one.
         snapshot_id: the tree to deploy; by default the project's latest.
+        tree: what the request brought instead.
         retry_of: deploy the frozen snapshot of that deployment, with its priority and target.
         supersede: cancel the project's present deployment instead of being refused.
         timeout_seconds: from admission to the deadline, if it is to be shorter than the service's.
@@ -49,6 +52,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     priority: int = 5
     target: str = "local"
     snapshot_id: str | None = None
+    tree: SourceTree | None = None
     retry_of: str | None = None
     supersede: bool = False
     timeout_seconds: float | None = None
@@ -91,7 +95,12 @@ async def accept(request: GatewayRequest, route: str, wanted: Wanted) -> DeployA
         "zepid.project.id": wanted.project_id,
     }
     with span(f"POST {route}", given, kind=SpanKind.SERVER, attributes=attributes) as current:
-        verdict = await _record(request.gateway, wanted, deployment_id, current_traceparent(given))
+        traceparent = current_traceparent(given)
+        verdict = await _record(request.gateway, wanted, deployment_id, traceparent)
+        if verdict.verdict == "from_project":
+            tree = await tree_of_project(request.ports, wanted.project_id, wanted.organization_id)
+            wanted = msgspec.structs.replace(wanted, tree=tree)
+            verdict = await _record(request.gateway, wanted, deployment_id, traceparent)
         refusal = None if verdict.deployment_id else await _refusal(request.gateway, wanted, verdict)
         current.set_attribute("http.response.status_code", refusal.code.status if refusal else HTTP_200_OK)
     if refusal:
@@ -121,6 +130,8 @@ async def _record(gateway: Gateway, wanted: Wanted, deployment_id: str, tracepar
         priority=wanted.priority,
         target=wanted.target,
         snapshot_id=wanted.snapshot_id,
+        tree=wanted.tree,
+        templates=ports.templates.names,
         traceparent=traceparent,
         max_waiting=ports.settings.max_waiting_per_organization,
         timeout_seconds=wanted.timeout_seconds,

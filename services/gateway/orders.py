@@ -11,6 +11,7 @@ from msgspec import Meta
 
 from services.gateway.bodies import whole_numbers
 from services.gateway.errors import ValidationFailed
+from services.gateway.platform_tree import TemplateFault, template_files
 from services.gateway.ports import GatewayRequest
 from shared.adapters.postgres.deployments import Idempotency
 from shared.contracts.errors import ZepidError
@@ -22,7 +23,7 @@ _REQUIRED = {
 }
 KEY_HEADER = "Idempotency-Key"
 _KEY = re.compile(r"[\x20-\x7e]{1,255}")
-_NOT_YET = ("customDomain", "initFiles", "historyMessages")
+_NOT_YET = ("customDomain",)
 _EMPTY: tuple[Any, ...] = (None, "", "[]", [], {}, False)
 
 
@@ -30,6 +31,13 @@ class SnapshotSource(msgspec.Struct, frozen=True, tag_field="type", tag="snapsho
     """A source tree that was uploaded before."""
 
     id: str
+
+
+class GitSource(msgspec.Struct, frozen=True, tag_field="type", tag="git"):
+    """A public repository, and a branch, tag or full commit id of it; without one its default branch."""
+
+    url: str
+    ref: str = ""
 
 
 class DeployConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,6 +66,8 @@ class DeployOrder(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         user_id: who asks.
         priority: 1 to 10, the highest is admitted first.
         source: the tree to deploy; the project's latest by default.
+        init_files: the platform's template: a list of {path, content}, or a tree of folders and files.
+        history_messages: the platform's messages, as a list or as its JSON; those of type `diff` change files.
         target: where it goes live; `cloudflare` where the service is set up for it.
         config: how to deploy.
         supersede: cancel the project's present deployment instead of being refused.
@@ -67,10 +77,17 @@ class DeployOrder(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     org_id: Annotated[str, Meta(min_length=1)]
     user_id: Annotated[str, Meta(min_length=1)]
     priority: Annotated[int, Meta(ge=1, le=10)] = 5
-    source: SnapshotSource | None = None
+    source: SnapshotSource | GitSource | None = None
+    init_files: list[Any] | dict[str, Any] | None = None
+    history_messages: Any = None
     target: Literal["local", "cloudflare"] = "local"
     config: DeployConfig | None = None
     supersede: bool = False
+
+    @property
+    def brings_files(self) -> bool:
+        """Whether the request itself holds the tree, in the platform's formats."""
+        return any(given not in _EMPTY for given in (self.init_files, self.history_messages))
 
 
 _FIELDS = msgspec.structs.fields(DeployOrder)
@@ -114,4 +131,14 @@ def faults_in(body: Mapping[str, Any]) -> dict[str, list[str]]:
                 msgspec.convert(whole_numbers(body[name]), field.type)
             except msgspec.ValidationError as error:
                 faults[name] = [str(error)]
+    if "initFiles" not in faults and (fault := _fault_of_template(body.get("initFiles"))):
+        faults["initFiles"] = [fault]
     return faults
+
+
+def _fault_of_template(tree: Any) -> str:
+    try:
+        template_files(tree or [])
+    except TemplateFault as fault:
+        return str(fault)
+    return ""

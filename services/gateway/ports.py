@@ -17,6 +17,7 @@ from services.gateway.health import Health
 from services.gateway.queue_estimate import QueueEstimate
 from services.gateway.shown_log import shown_chunk
 from services.gateway.stories import Stories
+from services.gateway.templates import Templates
 from shared.adapters.jetstream.bus import Bus, decode_event
 from shared.adapters.postgres.audit import Audit
 from shared.adapters.postgres.deployments import Deployments
@@ -60,6 +61,7 @@ class GatewayPorts:
     logs: Objects
     publishers: Mapping[str, Publisher]
     settings: Settings
+    templates: Templates
     allowed_origins: tuple[str, ...] = ()
 
     @classmethod
@@ -80,6 +82,7 @@ class GatewayPorts:
             logs=resources.logs,
             publishers=resources.publishers(),
             settings=resources.settings,
+            templates=Templates(resources.settings.templates_dir),
             allowed_origins=allowed_origins,
         )
 

@@ -120,6 +120,11 @@ class Client(Transport):
         """Tell the service a project's whole tree; it names the blobs it lacks, or the snapshot."""
         return await self.ask("POST", f"/projects/{project_id}/source", SourceState, json=tree)
 
+    async def upload_archive(self, project_id: str, archive: bytes) -> SourceState:
+        """Make a tar.gz or zip a project's source."""
+        response = await self.send("PUT", f"/projects/{project_id}/source", content=archive)
+        return msgspec.json.decode(response.content, type=SourceState)
+
     async def upload_blob(self, digest: str, data: bytes, organization_id: str | None = None) -> None:
         """Upload one file's bytes for an organisation; repeated on passing failures, which does no harm."""
         for failures in range(_UPLOAD_TRIES):
@@ -138,6 +143,12 @@ class Client(Transport):
         if snapshot_id:
             body["source"] = {"type": "snapshot", "id": snapshot_id}
         return await self.ask("POST", "/deploy", AcceptedDeployment, json=body)
+
+    async def deploy_git(self, project: Project, user_id: str, url: str, ref: str = "") -> AcceptedDeployment:
+        """Start a deployment of a public repository's branch, tag or commit; without a ref of its default branch."""
+        body = {"projectId": project.id, "orgId": project.organization_id, "userId": user_id}
+        source = {"type": "git", "url": url, "ref": ref}
+        return await self.ask("POST", "/deploy", AcceptedDeployment, json={**body, "source": source})
 
     async def cancel(self, deployment_id: str) -> CancelledDeployment:
         """Decide that a deployment is cancelled; doing it again changes nothing."""

@@ -65,6 +65,14 @@ _TABLE: tuple[Code, ...] = (
     Code("WEBHOOK_URL_REFUSED", 400, _USER, False, "Use an https:// address that is reachable from the internet; the operator can allow others with WEBHOOK_ALLOWED_NETWORKS."),
     Code("WEBHOOK_INACTIVE", 409, _USER, False, "Switch the webhook on first: PATCH it with `isActive: true`."),
     Code("WEBHOOK_LIMIT_REACHED", 409, _QUOTA, False, "Remove a webhook that is no longer needed."),
+    # git sources
+    Code("SOURCE_GIT_REFUSED", 400, _USER, False, "Name a repository on a public server by https, without user or password."),
+    Code("SOURCE_GIT_NOT_FOUND", 400, _USER, False, "Check the git URL; only public repositories can be fetched."),
+    Code("SOURCE_GIT_REF_MISSING", 400, _USER, False, "Name a branch, a tag or a full commit id that the repository has."),
+    Code("SOURCE_GIT_TOO_LARGE", 400, _USER, False, "Keep the tree below 20,000 files of at most 25 MiB each, 250 MiB packed."),
+    Code("SOURCE_GIT_TIMEOUT", 408, _USER, False, "Make the repository's tree smaller, or deploy again when its server is faster."),
+    Code("SOURCE_GIT_UNAVAILABLE", 503, _TRANSIENT, True, "The git server did not answer; it is tried again."),
+    Code("SOURCE_GIT_INVALID", 400, _USER, False, "Name the https address that `git clone` takes."),
     # the pipeline
     Code("CANCELLED", 409, _USER, False, "The deployment was cancelled on request; deploy again when ready."),
     Code("DEPLOYMENT_TIMEOUT", 408, _PLATFORM, True, "The deployment took longer than its deadline; look at the slowest step's log."),

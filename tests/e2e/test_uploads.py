@@ -5,9 +5,6 @@ from pathlib import Path
 from blake3 import blake3
 
 from tests.archives import HOSTILE, many, member, numbered, tar_of, zip_of, zipped
-from tests.e2e import test_gateway
-
-resources, stand = test_gateway.resources, test_gateway.stand
 
 MOST = 20_000
 SLOWEST_SECONDS = 120.0

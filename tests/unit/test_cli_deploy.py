@@ -239,3 +239,15 @@ def test_a_project_is_named_after_package_json_or_the_folder(tmp_path: Path) -> 
     for content, name in (('{"name": "@acme/Web_App"}', "Web_App"), ("{broken", "my site"), ('{"name": 3}', "3")):
         (folder / "package.json").write_text(content)
         assert folder_name(folder) == name
+
+
+async def test_a_repository_goes_to_the_project_of_its_name_and_nothing_is_uploaded(service: Service) -> None:
+    url = "https://git.example.com/acme/my-site.git"
+    for _ in range(2):
+        code, out, err = await run_zepid("deploy", "--git", url, "--ref", "v1", "--json")
+        assert code == 0, err
+        chosen = next(line for line in lines_of(out) if line["type"] == "project")
+        assert chosen["project"]["name"] == "my-site"
+    first, second = service.deployed
+    assert first["source"] == {"type": "git", "url": url, "ref": "v1"}
+    assert first["projectId"] == second["projectId"]

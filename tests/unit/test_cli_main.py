@@ -68,6 +68,13 @@ async def test_misuse_returns_2() -> None:
     assert "ID" in err
 
 
+async def test_git_takes_the_place_of_the_folder() -> None:
+    for misuse in (("--ref", "main"), ("some-folder", "--git", "https://git.example.com/a.git")):
+        code, _, err = await run_zepid("deploy", *misuse)
+        assert code == 2
+        assert "--ref needs --git" in err
+
+
 async def test_an_away_server_returns_3_and_says_what_to_do(tmp_path: Path) -> None:
     away = {"ZEPID_URL": "http://127.0.0.1:1", "ZEPID_TOKEN": "x", "XDG_STATE_HOME": str(tmp_path)}
     code, _, err = await run_zepid("status", "deploy_1", **away)

@@ -12,13 +12,36 @@ from services.gateway.auth import DEPLOY, READ, checked_first
 from services.gateway.errors import ValidationFailed, error_responses
 from services.gateway.lookup import DeploymentRow, visible_deployment
 from services.gateway.openapi import BODY_REQUIRED
-from services.gateway.orders import KEY_HEADER, DeployOrder, check_order, idempotency_of
+from services.gateway.order_source import tree_of_order
+from services.gateway.orders import KEY_HEADER, DeployOrder, SnapshotSource, check_order, idempotency_of
 from services.gateway.ports import GatewayRequest
 from services.gateway.status import FirstForm, StatusBody, first_form
 
-_ORDER = Example(
-    summary="The latest source of a project",
-    value={"projectId": "my-site-x1y2z3", "orgId": "acme", "userId": "ada"},
+_MOST_ORDER_BYTES = 32 * 1024 * 1024
+_PROJECT = {"projectId": "my-site-x1y2z3", "orgId": "acme", "userId": "ada"}
+_ORDER = Example(summary="The latest source of a project", value=_PROJECT)
+_GIT_ORDER = Example(
+    summary="A branch of a public repository",
+    value={
+        **_PROJECT,
+        "source": {"type": "git", "url": "https://git.example.com/acme/site.git", "ref": "main"},
+    },
+)
+_PLATFORM_ORDER = Example(
+    summary="A template, and the changes of a conversation",
+    value={
+        **_PROJECT,
+        "initFiles": {"index.html": "<h1>Hello</h1>", "src": {"type": "folder", "children": {"main.ts": "export {};"}}},
+        "historyMessages": [
+            {
+                "type": "diff",
+                "diff": [
+                    {"type": "edit", "path": "index.html", "original": "<h1>Hello</h1>", "modified": "<h1>Hi</h1>"},
+                    {"type": "delete", "path": "src/main.ts"},
+                ],
+            }
+        ],
+    },
 )
 
 
@@ -40,13 +63,14 @@ class FirstFormStatus(msgspec.Struct, frozen=True):
     "/deploy",
     status_code=200,
     opt=checked_first(DEPLOY, check_order) | BODY_REQUIRED,
+    request_max_body_size=_MOST_ORDER_BYTES,
     tags=["Deployments"],
     summary="Deploy a project",
     responses=error_responses(400, 401, 403, 404, 409, 422, 429, 503),
 )
 async def deploy(
     request: GatewayRequest,
-    data: Annotated[DeployOrder | None, Body(examples=[_ORDER])] = None,
+    data: Annotated[DeployOrder | None, Body(examples=[_ORDER, _PLATFORM_ORDER, _GIT_ORDER])] = None,
     instance_id: Annotated[
         str | None, QueryParameter(name="instanceId", description="First version: ask for a status")
     ] = None,
@@ -70,7 +94,8 @@ async def deploy(
         user_id=data.user_id,
         priority=data.priority,
         target=data.target,
-        snapshot_id=data.source.id if data.source else None,
+        snapshot_id=data.source.id if isinstance(data.source, SnapshotSource) else None,
+        tree=await tree_of_order(request.ports, data),
         supersede=data.supersede,
         timeout_seconds=data.config.timeout_seconds if data.config else None,
         debug=data.config is not None and data.config.debug,

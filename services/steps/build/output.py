@@ -1,16 +1,13 @@
 """The built output: found, streamed into blobs, named by one manifest."""
 
-import asyncio
 import posixpath
-from collections.abc import AsyncIterator
-from typing import NamedTuple
 
 from services.steps.build.attempt import Attempt, Finished
 from services.steps.build.diagnosis import last_words
-from shared.blobs import add, store_manifest
+from shared.blobs import store_manifest
 from shared.contracts.errors import ZepidError
-from shared.ports import Entry, Manifest, Objects, OutputFile
-from shared.source_rules import MAX_FILE_BYTES, MAX_FILES
+from shared.ports import Manifest
+from shared.stored_files import Collected, store_files
 
 OUTPUT_FOLDERS = (
     *("dist", "build", "out", ".output/public", ".vercel/output/static", "_site", "public", "www"),
@@ -20,14 +17,6 @@ OUTPUT_FOLDERS = (
 
 _SERVER_FOLDER = ".next"
 _SERVED_PARTS = ("browser", "client")
-_PARALLEL = 8
-
-
-class Collected(NamedTuple):
-    """Files read from the sandbox and stored, and how many of them the bucket did not have yet."""
-
-    manifest: Manifest
-    new: int
 
 
 async def store_output(attempt: Attempt, built: Finished) -> str:
@@ -129,46 +118,6 @@ async def _no_output(attempt: Attempt, pageless: list[str], said: str) -> ZepidE
 async def _collect(attempt: Attempt, folder: str) -> Collected:
     ports = attempt.ports
     return await store_files(ports.objects, ports.sandboxes.collect(attempt.sandbox, ports.fence, folder))
-
-
-async def store_files(objects: Objects, files: AsyncIterator[OutputFile]) -> Collected:
-    """Store files as they come, a few at a time.
-
-    Raises:
-        ZepidError: BUILD_OUTPUT_INVALID beyond the limits of a release; what the iterator raises.
-    """
-    entries: dict[str, Entry] = {}
-    running: set[asyncio.Task[bool]] = set()
-    new = 0
-
-    async def keep(file: OutputFile) -> bool:
-        stored = await add(objects, file.data)
-        entries[file.path] = Entry(stored.digest, len(file.data), file.mode)
-        return stored.new
-
-    try:
-        count = 0
-        async for file in files:
-            count += 1
-            _check_limits(file, count)
-            running.add(asyncio.create_task(keep(file)))
-            if len(running) >= _PARALLEL:
-                done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-                new += sum(task.result() for task in done)
-        new += sum(await asyncio.gather(*running))
-    finally:
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
-    return Collected(Manifest(dict(sorted(entries.items()))), new)
-
-
-def _check_limits(file: OutputFile, count: int) -> None:
-    if count > MAX_FILES:
-        raise ZepidError("BUILD_OUTPUT_INVALID", f"the output has more than {MAX_FILES:,} files")
-    if len(file.data) > MAX_FILE_BYTES:
-        size = len(file.data) / 2**20
-        raise ZepidError("BUILD_OUTPUT_INVALID", f"{file.path} has {size:.1f} MiB; 25 MiB is the limit", file=file.path)
 
 
 def _same_files(output: Manifest, source: Manifest) -> bool:

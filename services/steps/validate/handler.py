@@ -2,6 +2,7 @@
 
 import msgspec
 
+from services.steps.validate.git import fetch_source
 from services.steps.validate.plan import describe, files_to_read, make_plan
 from services.steps.validate.tree import Tree
 from shared.blobs import file_above, load, load_manifest, safe_path
@@ -16,19 +17,18 @@ async def handle(command: Command, ports: Ports) -> Outcome:
     """Check what is to be deployed and decide how it is built.
 
     Raises:
-        ZepidError: PROJECT_NOT_FOUND, PROJECT_INACTIVE, SOURCE_MISSING, SOURCE_INVALID,
+        ZepidError: PROJECT_NOT_FOUND, PROJECT_INACTIVE, SOURCE_MISSING, SOURCE_INVALID, SOURCE_GIT_…,
             BUILD_PLAN_INVALID, BUILD_SCRIPT_MISSING, BUILD_NO_OUTPUT, STORAGE_READ_FAILED.
     """
     record = await _deployable(command, ports)
-    if not command.work.source:
-        raise ZepidError("SOURCE_MISSING", f"project {command.project_id} has no source to deploy")
-    manifest = await load_manifest(ports.objects, command.work.source)
+    source = await _source(command, record, ports)
+    manifest = await load_manifest(ports.objects, source)
     check_tree(manifest)
     plan = await _plan(manifest, record.settings, ports)
     for warning in plan.warnings:
         ports.log.write("system", warning, level="warn")
     ports.log.write("system", describe(plan))
-    return Done(msgspec.structs.replace(command.work, plan=plan), describe(plan))
+    return Done(msgspec.structs.replace(command.work, source=source, plan=plan), describe(plan))
 
 
 async def _deployable(command: Command, ports: Ports) -> DeploymentRecord:
@@ -38,6 +38,19 @@ async def _deployable(command: Command, ports: Ports) -> DeploymentRecord:
     if not record.project_active:
         raise ZepidError("PROJECT_INACTIVE", f"project {command.project_id} is not active")
     return record
+
+
+async def _source(command: Command, record: DeploymentRecord, ports: Ports) -> str:
+    """Return the digest of the source's manifest, fetched if it is yet to be; the log says where it comes from."""
+    source, origin = command.work.source or record.source, record.origin
+    if not source and origin.type == "git":
+        source, origin = await fetch_source(command, ports, origin)
+    for warning in origin.warnings:
+        ports.log.write("system", warning, level="warn")
+    if not source:
+        raise ZepidError("SOURCE_MISSING", f"project {command.project_id} has no source to deploy")
+    ports.log.write("system", origin.describe())
+    return source
 
 
 async def _plan(manifest: Manifest, settings: dict[str, str], ports: Ports) -> BuildPlan:

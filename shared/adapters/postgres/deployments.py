@@ -1,5 +1,6 @@
 """The deployment's row: who changes it, and what each is allowed to see."""
 
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Any
@@ -12,6 +13,7 @@ from shared.adapters.postgres.database import load_queries
 from shared.contracts.errors import Failure, ZepidError
 from shared.ports import DeploymentRecord, Manifest
 from shared.sealing import Seal
+from shared.source_origin import SourceTree
 
 _KEYLESS = Seal()
 
@@ -21,7 +23,7 @@ class Verdict(msgspec.Struct, frozen=True):
 
     Attributes:
         verdict: accepted, repeated, key_reused, not_found, inactive, locked, in_progress,
-            snapshot_not_found, expired, quota_exceeded, rate_limited or queue_full.
+            snapshot_not_found, from_project, expired, quota_exceeded, rate_limited or queue_full.
         deployment_id: with accepted and repeated, the deployment that was recorded, now or by the first request.
         accepted_at: when it was, seconds since 1970.
         superseded_id: with accepted, the deployment that was cancelled for this one, to be called off.
@@ -137,6 +139,8 @@ class Deployments:
         debug: bool = False,
         retry_of: str | None = None,
         superseding: Failure | None = None,
+        tree: SourceTree | None = None,
+        templates: Sequence[str] = (),
         idempotency: Idempotency | None = None,
         rate_limit: RateLimit | None = None,
     ) -> Verdict:
@@ -145,7 +149,8 @@ class Deployments:
         `max_waiting` deployments of one organisation may wait. With `retry_of` that one's frozen snapshot is
         deployed again, with what else was asked for then. `superseding` is the failure with which the project's
         present deployment is cancelled instead of refusing. `timeout_seconds` from admission to the deadline, if it
-        is to be shorter than the service's.
+        is to be shorter than the service's. `tree` is deployed instead of a snapshot, and becomes one. Templates of
+        the types in `templates` are known to the caller.
         """
         row = await self._sql.accept(
             self._pool,
@@ -156,6 +161,8 @@ class Deployments:
             priority=priority,
             target=target,
             snapshot_id=snapshot_id,
+            tree=tree,
+            templates=list(templates),
             traceparent=traceparent,
             timeout_seconds=timeout_seconds,
             debug=debug,
@@ -203,6 +210,10 @@ class Deployments:
         if row["id"] is None:
             raise ZepidError("NOT_FOUND", f"deployment {deployment_id} is not recorded")
         return msgspec.convert(dict(row), Decision)
+
+    async def freeze_source(self, deployment_id: str, tree: SourceTree) -> str:
+        """Record what was fetched for a deployment, once; return the digest of the manifest that counts."""
+        return str(await self._sql.freeze_source(self._pool, id=deployment_id, tree=tree))
 
     async def free(self, deployment_id: str) -> None:
         """Give back the claim and the slot of a deployment that has ended."""

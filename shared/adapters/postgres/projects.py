@@ -48,6 +48,15 @@ class Deletion(msgspec.Struct, frozen=True):
     cancelled_id: str | None
 
 
+class PlatformRow(msgspec.Struct, frozen=True):
+    """What the platform's own row says of a project's source; the history is JSON, or should be."""
+
+    template_type: str
+    message_history: str
+    git_url: str
+    git_branch: str
+
+
 class Projects:
     """The tables `project`, `project_settings`, `site`, `snapshot` and `uploaded_blob`."""
 
@@ -105,6 +114,11 @@ class Projects:
             self._pool, id=project_id, deleted_by=deleted_by, seen=seen and seen.seen(), cancelling=cancelling
         )
         return msgspec.convert(dict(row), Deletion)
+
+    async def platform_row(self, project_id: str, organization_id: str) -> PlatformRow | None:
+        """Return what an organisation's active project says of its source, or None."""
+        row = await self._sql.platform_row(self._pool, id=project_id, organization_id=organization_id)
+        return msgspec.convert(dict(row), PlatformRow) if row else None
 
     async def page(self, organization_id: str | None, after: str | None, limit: int) -> list[ProjectRow]:
         """Return projects newest first, those below the project `after`; None: all, from the first."""

@@ -48,14 +48,6 @@ create function present_deployment(p_project_id text, out id text, out state tex
   order by d.accepted_at desc limit 1
 $$;
 
--- The digest of the tree that a snapshot holds, by default of the project's latest. It is not removed meanwhile.
-create or replace function snapshot_source(p_project_id text, p_snapshot_id text) returns text language sql volatile as $$
-  select manifest from snapshot
-  where project_id = p_project_id and (p_snapshot_id is null or id = p_snapshot_id)
-  order by created_at desc limit 1
-  for key share
-$$;
-
 -- Cancel a project's present deployment, if there is one; return its id. Rows are locked in the order in which
 -- end_deployment and reserve_quota lock them.
 create or replace function end_present(p_project_id text, p_organization_id text, p_failure jsonb) returns text
@@ -111,22 +103,23 @@ begin
 end $$;
 
 -- verdict: accepted | repeated | key_reused | not_found | inactive | locked | in_progress (active_id, active_state)
---   | snapshot_not_found | expired (the source to deploy again is no longer kept) | quota_exceeded | rate_limited (retry_after) | queue_full
+--   | snapshot_not_found | from_project | expired (the source to deploy again is no longer kept) | quota_exceeded | rate_limited (retry_after) | queue_full
 -- Whoever reads it sees the order of the checks. The same id again is accepted again and changes nothing.
 -- With p_retry_of source, settings, priority and target are those of that deployment. With p_superseding, the failure
 -- that the project's present deployment is to end with, that one is cancelled first; superseded_id tells which, for the
--- caller to call off. Without p_key, p_rate_limit there is no first answer, no limit.
+-- caller to call off. Without p_key, p_rate_limit there is no first answer, no limit. p_tree and p_templates are those of
+-- chosen_source; from_project: the caller is to make a p_tree of the project's row and to ask again.
 create function accept_deployment(
   p_id text, p_project_id text, p_organization_id text, p_user_id text,
   p_priority int, p_target text, p_timeout_seconds double precision, p_debug boolean, p_snapshot_id text,
-  p_traceparent text, p_retry_of text, p_superseding jsonb, p_key text, p_body_digest bytea,
+  p_tree jsonb, p_templates text[], p_traceparent text, p_retry_of text, p_superseding jsonb, p_key text, p_body_digest bytea,
   p_max_waiting int, p_rate_limit int, p_rate_window_seconds int,
   out verdict text, out deployment_id text, out accepted_at timestamptz, out superseded_id text,
   out active_id text, out active_state text, out retry_after int
 ) language plpgsql as $$
 declare
   v_origin deployment;
-  v_source text;
+  v_source record;
   v_plan text;
 begin
   if p_key is not null then
@@ -146,13 +139,14 @@ begin
   end if;
 
   if p_retry_of is null then
-    v_source := snapshot_source(p_project_id, p_snapshot_id);
+    select * into v_source from chosen_source(p_project_id, p_snapshot_id, p_tree, p_templates);
+    if v_source.is_derived then verdict := 'from_project'; return; end if;
   else
     select * into v_origin from deployment where id = p_retry_of and project_id = p_project_id for share;
     if v_origin.expired_at is not null then verdict := 'expired'; return; end if;
-    v_source := v_origin.source;
+    select v_origin.source as manifest, v_origin.origin into v_source;
   end if;
-  if v_source is null and num_nonnulls(p_snapshot_id, p_retry_of) > 0 then
+  if v_source.manifest is null and num_nonnulls(p_snapshot_id, p_retry_of) > 0 then
     verdict := 'snapshot_not_found'; return;
   end if;
 
@@ -175,13 +169,14 @@ begin
   deployment_id := p_id;
   accepted_at := clock_timestamp();
   insert into deployment (id, project_id, organization_id, user_id, priority, target, timeout_seconds, debug, source,
-      site, settings, variables, traceparent, retry_of, accepted_at)
+      origin, site, settings, variables, traceparent, retry_of, accepted_at)
     values (p_id, p_project_id, p_organization_id, p_user_id,
       coalesce(v_origin.priority, p_priority), coalesce(v_origin.target, p_target),
       coalesce(v_origin.timeout_seconds, p_timeout_seconds), coalesce(v_origin.debug, p_debug),
-      coalesce(v_source, ''), site_of(p_project_id, p_organization_id),
+      coalesce(v_source.manifest, ''), coalesce(v_source.origin, '{}'), site_of(p_project_id, p_organization_id),
       coalesce(v_origin.settings, (select settings from project_settings where project_id = p_project_id), '{}'),
       coalesce(v_origin.variables, project_variables(p_project_id)), p_traceparent, p_retry_of, accepted_at);
+  perform record_tree(p_project_id, p_organization_id, p_tree);
   if v_plan <> '' then
     insert into quota_ledger (deployment_id, organization_id, plan) values (p_id, p_organization_id, v_plan);
   end if;

@@ -2,7 +2,7 @@
 select verdict, deployment_id, extract(epoch from accepted_at)::float8 as accepted_at, superseded_id,
   active_id, active_state, retry_after
 from accept_deployment(:id, :project_id, :organization_id, :user_id, :priority, :target, :timeout_seconds, :debug,
-  :snapshot_id, :traceparent, :retry_of, :superseding, :key, :body_digest, :max_waiting, :rate_limit,
+  :snapshot_id, :tree, :templates, :traceparent, :retry_of, :superseding, :key, :body_digest, :max_waiting, :rate_limit,
   :rate_window_seconds);
 
 -- name: forget_keys!
@@ -22,11 +22,14 @@ select decided, (ended).id, (ended).project_id, (ended).organization_id, (ended)
   (ended).admitted_at is not null as admitted, extract(epoch from (ended).deadline)::float8 as deadline
 from end_deployment(:id, :outcome, :failure, :url, :release_id);
 
+-- name: freeze_source$
+select freeze_source(:id, :tree);
+
 -- name: free$
 select free_deployment(:id);
 
 -- name: find^
-select d.id, d.project_id, d.organization_id, d.site, d.target, d.source, d.settings, d.outcome,
+select d.id, d.project_id, d.organization_id, d.site, d.target, d.source, d.origin, d.settings, d.outcome,
   coalesce(p.is_active, false) as project_active
 from deployment d left join project p on p.id = d.project_id
 where d.id = :id;

@@ -28,6 +28,11 @@ select change_project(:id, :name, :is_active, :settings, :seen);
 -- name: delete^
 select verdict, active_id, cancelled_id from delete_project(:id, :deleted_by, :seen, :cancelling);
 
+-- name: platform_row^
+-- What the platform's row says of a project's source.
+select template_type, message_history, coalesce(git_url, '') as git_url, coalesce(git_branch, '') as git_branch
+from project where id = :id and organization_id = :organization_id and is_active;
+
 -- name: page
 select p.id, p.name, p.organization_id, p.is_active, extract(epoch from p.created_at)::float8 as created_at,
   coalesce(s.name, site_name(p.id)) as site, coalesce(t.settings, '{}') as settings
@@ -53,7 +58,8 @@ on conflict do nothing;
 -- name: record_snapshot$
 -- An unchanged tree keeps its snapshot; only the latest counts, so that going back makes a new one.
 with latest as (
-  select id, manifest from snapshot where project_id = :project_id order by created_at desc limit 1
+  select id, manifest from snapshot where project_id = :project_id and is_default_source(origin)
+  order by created_at desc limit 1
 ), made as (
   insert into snapshot (id, project_id, organization_id, manifest, file_count, total_bytes)
   select :id, :project_id, :organization_id, :manifest, :file_count, :total_bytes

@@ -34,6 +34,7 @@ class Box:
         home: writable HOME; None = a temporary one.
         cache: writable package cache at /cache; None = none.
         tool, tool_folder: package manager on PATH, and where it is installed if not in `node`.
+        python: bubblewrap arguments that put this service's Python on PATH.
         registry: how to reach the package registry; None = no network.
         certificates: folder with the registry's certificate files by variable name.
         env: the command's own variables.
@@ -47,6 +48,7 @@ class Box:
     cache: str | None = None
     tool: Tool | None = None
     tool_folder: str | None = None
+    python: tuple[str, ...] = ()
     registry: Registry | None = None
     certificates: str = ""
     env: Mapping[str, str] = field(default_factory=dict)
@@ -84,7 +86,7 @@ class Box:
             programs |= {name: f"/toolchain/manager/{path}" for name, path in self.tool.shims.items()}
         for name, program in programs.items():
             mounts += ["--symlink", program, f"/toolchain/bin/{name}"]
-        return mounts
+        return [*mounts, *self.python]
 
     def _places(self) -> list[str]:
         places = [*self.project, "--bind", self.home, "/home/build"] if self.home else [*self.project]

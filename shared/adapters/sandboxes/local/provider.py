@@ -15,10 +15,11 @@ from shared.adapters.sandboxes.local.installer import Installer
 from shared.adapters.sandboxes.local.layers import Layers
 from shared.adapters.sandboxes.local.leftovers import remove_leftovers
 from shared.adapters.sandboxes.local.output import collect_files, find_line, tar_line
+from shared.adapters.sandboxes.local.python import python_folders, python_mounts
 from shared.adapters.sandboxes.local.source import write_source
 from shared.adapters.sandboxes.local.toolchains import Tool, describe, tool_of
 from shared.contracts.errors import ZepidError
-from shared.ports import Exit, Fence, Manifest, Objects, OnOutput, OutputFile, Run
+from shared.ports import PYTHON, Exit, Fence, Manifest, Objects, OnOutput, OutputFile, Run
 
 _LOOK_SECONDS = 60.0
 
@@ -66,10 +67,13 @@ class LocalSandboxes:
 
     async def run(self, name: str, fence: Fence, run: Run, on_output: OnOutput) -> Exit:
         """Run one command to its end; its whole process tree is dead when this returns or raises."""
-        tool = tool_of(run.tools)
         _check(run)
-        await self._installer.install(tool)
-        command = await asyncio.to_thread(self._command, self._folder(name), fence, run.shell, tool)
+        if run.tools == PYTHON:
+            command = await asyncio.to_thread(self._python_command, self._folder(name), fence, run.shell)
+        else:
+            tool = tool_of(run.tools)
+            await self._installer.install(tool)
+            command = await asyncio.to_thread(self._command, self._folder(name), fence, run.shell, tool)
         registry = self._installer.registry if run.network else None
         command.box = replace(command.box, env=run.env, cwd=run.cwd, registry=registry)
         return await run_command(command, run.timeout, on_output)
@@ -139,6 +143,14 @@ class LocalSandboxes:
                 certificates=places.at("toolchains", "certificates"),
             )
         return Command(folder, fence, places, box, ["/bin/sh", "-c", shell])
+
+    def _python_command(self, folder: SandboxFolder, fence: Fence, shell: str) -> Command:
+        """Return a shell command that finds this service's Python; it has no cache and a temporary home."""
+        command = self._command(folder, fence, shell)
+        command.places = replace(command.places, folders=command.places.folders | python_folders())
+        certificates = command.places.at("toolchains", "certificates")
+        command.box = replace(command.box, python=python_mounts(command.places), certificates=certificates)
+        return command
 
     async def _probe(self) -> None:
         """Prove once that sandboxes work here, by running one."""
