@@ -4,16 +4,12 @@ import asyncio
 import socket
 from collections.abc import Sequence
 from concurrent.futures import Executor
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import ip_address
 from urllib.parse import SplitResult, urlsplit
 
 from shared.contracts.errors import ZepidError
-from shared.settings import Network
+from shared.networks import Network, is_in, may_be_asked
 
-_LOOKS_PUBLIC = tuple(map(ip_network, ("168.63.129.16/32", "192.0.0.0/24", "2001::/23")))
-"""What cloud hosts answer themselves, and special ranges that not every version of Python knows."""
-_UNICAST = IPv6Network("2000::/3")
-_NAT64 = IPv6Network("64:ff9b::/96")
 _PORTS = {"http": 80, "https": 443}
 _LONGEST = 2000
 
@@ -27,7 +23,7 @@ async def check_url(url: str, allowed: Sequence[Network]) -> None:
     parts = _parts(url)
     host = parts.hostname or ""
     addresses = await public_addresses(host, parts.port or _PORTS[parts.scheme], allowed)
-    if parts.scheme == "http" and not all(_is_in(ip_address(address), allowed) for address in addresses):
+    if parts.scheme == "http" and not all(is_in(ip_address(address), allowed) for address in addresses):
         raise refused("The URL must begin with https://")
 
 
@@ -52,7 +48,7 @@ async def public_addresses(
         raise refused(f"The host {host} is not known") from None
     addresses = list(dict.fromkeys(str(entry[4][0]).partition("%")[0] for entry in found))
     for address in map(ip_address, addresses):
-        if not _is_public(_meant(address)) and not _is_in(address, allowed):
+        if not may_be_asked(address, allowed):
             raise refused(f"The host {host} has the address {address}, which is not public")
     return addresses
 
@@ -75,23 +71,3 @@ def _parts(url: str) -> SplitResult:
     if "@" in parts.netloc or parts.fragment:
         raise refused("The URL must have neither user name and password nor a fragment")
     return parts
-
-
-def _meant(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
-    """Return the IPv4 address that an IPv6 address leads to, if it does."""
-    if isinstance(address, IPv4Address):
-        return address
-    if address in _NAT64:
-        return IPv4Address(int(address) & 0xFFFFFFFF)
-    return address.ipv4_mapped or address.sixtofour or (address.teredo[1] if address.teredo else address)
-
-
-def _is_public(address: IPv4Address | IPv6Address) -> bool:
-    if isinstance(address, IPv6Address) and address not in _UNICAST:
-        return False
-    special = address.is_multicast or address.is_reserved or address.is_unspecified
-    return address.is_global and not special and not _is_in(address, _LOOKS_PUBLIC)
-
-
-def _is_in(address: IPv4Address | IPv6Address, networks: Sequence[Network]) -> bool:
-    return any(_meant(address) in network for network in networks)

@@ -5,18 +5,16 @@ import binascii
 import ipaddress
 import os
 from collections.abc import Mapping
-from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
 
-from shared.git.address import networks_of
+from shared.networks import Network, networks_of
 
 Positive = Annotated[int, Meta(gt=0)]
 Port = Annotated[int, Meta(ge=0, le=65535)]
-Network = IPv4Network | IPv6Network
 
 
 _DNS_PORT = 53
@@ -157,7 +155,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def webhook_networks(self) -> tuple[Network, ...]:
         """The networks that webhooks may reach although they are not public."""
-        return tuple(ip_network(given) for given in self.webhook_allowed_networks.replace(" ", "").split(",") if given)
+        return networks_of(self.webhook_allowed_networks)
 
     @property
     def deadline_seconds(self) -> float:

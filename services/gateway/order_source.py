@@ -3,7 +3,8 @@
 from services.gateway.orders import DeployOrder, GitSource, SnapshotSource
 from services.gateway.platform_source import tree_of_request
 from services.gateway.ports import GatewayPorts
-from shared.git.address import checked_ref, checked_url, networks_of
+from shared.git.address import checked_ref, checked_url
+from shared.networks import networks_of
 from shared.source_origin import SourceOrigin, SourceTree
 
 

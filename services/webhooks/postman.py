@@ -14,9 +14,9 @@ from standardwebhooks import Webhook
 
 from shared.adapters.postgres.outbox import DueDelivery
 from shared.contracts.errors import ZepidError
+from shared.networks import Network
 from shared.public_targets import public_addresses
 from shared.sealing import Seal
-from shared.settings import Network
 from shared.telemetry import SERVICE_VERSION
 
 _LONGEST_FAULT = 300

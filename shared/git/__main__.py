@@ -9,10 +9,11 @@ from pathlib import Path
 import msgspec
 
 from shared.contracts.errors import ZepidError
-from shared.git.address import checked_ref, checked_url, networks_of
+from shared.git.address import checked_ref, checked_url
 from shared.git.checkout import Checkout
 from shared.git.fetch import fetch
 from shared.git.report import Assignment, Report
+from shared.networks import networks_of
 
 _MEMORY_BYTES = 2 << 30
 _LONGEST_MESSAGE = 500
@@ -35,6 +36,10 @@ def _done(assignment: Assignment) -> Report:
         return Report(code="SOURCE_GIT_INVALID", message=f"The tree can't be written as files: {error.strerror}")
     except MemoryError:
         return Report(code="SOURCE_GIT_TOO_LARGE", message="The repository needs too much memory to be unpacked")
+    except Exception as error:  # noqa: BLE001 - the boundary: a hostile answer may break the library anywhere
+        return Report(
+            code="SOURCE_GIT_INVALID", message=f"What the git server sent can't be read: {type(error).__name__}"
+        )
 
 
 def _fetched(assignment: Assignment) -> Report:

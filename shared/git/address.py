@@ -3,25 +3,16 @@
 import re
 import socket
 from collections.abc import Sequence
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import ip_address
 from urllib.parse import SplitResult, urlsplit
 
 from shared.contracts.errors import ZepidError
+from shared.networks import Address, Network, is_in, may_be_asked
 
-Network = IPv4Network | IPv6Network
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 _LONGEST = 2000
-_NAT64 = IPv6Network("64:ff9b::/96")
-_UNICAST = IPv6Network("2000::/3")
-_LOOKS_PUBLIC = tuple(map(ip_network, ("168.63.129.16/32", "192.0.0.0/24", "2001::/23")))
-"""What cloud hosts answer themselves, and special ranges that not every version of Python knows."""
 _REF = re.compile(r"(?!-)[^\x00-\x20\x7f~^:?*\[\\]{1,250}")
-
-
-def networks_of(text: str) -> tuple[Network, ...]:
-    """Return the networks of a list separated by commas; raises ValueError."""
-    return tuple(ip_network(part) for part in text.replace(" ", "").split(",") if part)
 
 
 def checked_url(url: str, allowed: Sequence[Network]) -> SplitResult:
@@ -82,18 +73,18 @@ def resolve(host: str, port: int, allowed: Sequence[Network], *, only_allowed: b
     addresses = list(dict.fromkeys(str(entry[4][0]).partition("%")[0] for entry in found))
     for address in map(ip_address, addresses):
         check_address(host, address, allowed)
-        if only_allowed and not _is_in(address, allowed):
+        if only_allowed and not is_in(address, allowed):
             raise refused(f"The git server {host} must be asked by https")
     return addresses
 
 
-def check_address(host: str, address: IPv4Address | IPv6Address, allowed: Sequence[Network]) -> None:
+def check_address(host: str, address: Address, allowed: Sequence[Network]) -> None:
     """Refuse an address that is not public, unless it is allowed.
 
     Raises:
         ZepidError: SOURCE_GIT_REFUSED.
     """
-    if not _is_public(_meant(address)) and not _is_in(address, allowed):
+    if not may_be_asked(address, allowed):
         raise refused(f"The git server {host} has the address {address}, which is not public")
 
 
@@ -102,28 +93,8 @@ def refused(message: str) -> ZepidError:
     return ZepidError("SOURCE_GIT_REFUSED", message)
 
 
-def _literal(host: str) -> IPv4Address | IPv6Address | None:
+def _literal(host: str) -> Address | None:
     try:
         return ip_address(host)
     except ValueError:
         return None
-
-
-def _meant(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
-    """Return the IPv4 address that an IPv6 address leads to, if it does."""
-    if isinstance(address, IPv4Address):
-        return address
-    if address in _NAT64:
-        return IPv4Address(int(address) & 0xFFFFFFFF)
-    return address.ipv4_mapped or address.sixtofour or (address.teredo[1] if address.teredo else address)
-
-
-def _is_public(address: IPv4Address | IPv6Address) -> bool:
-    if isinstance(address, IPv6Address) and address not in _UNICAST:
-        return False
-    special = address.is_multicast or address.is_reserved or address.is_unspecified
-    return address.is_global and not special and not any(address in network for network in _LOOKS_PUBLIC)
-
-
-def _is_in(address: IPv4Address | IPv6Address, networks: Sequence[Network]) -> bool:
-    return any(_meant(address) in network for network in networks)

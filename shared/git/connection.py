@@ -10,7 +10,8 @@ from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager, Retry
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
-from shared.git.address import DEFAULT_PORTS, Network, resolve
+from shared.git.address import DEFAULT_PORTS, resolve
+from shared.networks import Network
 
 _REDIRECTS = 5
 

@@ -14,15 +14,15 @@ from dulwich.repo import Repo
 from urllib3.exceptions import HTTPError
 
 from shared.contracts.errors import ZepidError
-from shared.git.address import Network
 from shared.git.connection import checked_connections
+from shared.networks import Network
 
 _SILENCE_SECONDS = 30.0
 """How long a server may say nothing."""
 _COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 _MOST_TAGS = 5
 _REFS = (b"HEAD", b"refs/heads/", b"refs/tags/")
-_UNREADABLE = (ApplyDeltaError, ChecksumMismatch, ObjectFormatException, AssertionError, KeyError, ValueError)
+_UNREADABLE = (ApplyDeltaError, ChecksumMismatch, ObjectFormatException, KeyError, ValueError)
 """What reading an answer raises that is no git."""
 
 

@@ -20,7 +20,7 @@ from shared.adapters.sandboxes.local.processes import boot_id
 from shared.adapters.sandboxes.local.registry import registry_of
 from shared.adapters.sandboxes.noop import NoopSandboxes
 from shared.contracts.errors import ZepidError
-from shared.ports import Entry, Exit, Fence, Manifest, OutputFile, Run, Sandboxes
+from shared.ports import PYTHON, Entry, Exit, Fence, Manifest, OutputFile, Run, Sandboxes
 
 FENCE = Fence(0, 0, 0, 1)
 HIGHER = Fence(0, 0, 0, 2)
@@ -592,6 +592,17 @@ async def test_the_worker_s_environment_is_invisible(place: Place, monkeypatch: 
     assert "HOME=/home/build" in seen
     assert "sentinel-secret" not in seen
     assert "POSTGRES_URL" not in seen
+
+
+async def test_this_service_s_python_is_there_for_programs_of_ours_without_its_settings(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POSTGRES_URL", "postgresql://secret")
+    await place.create({})
+    program = "import os, dulwich, shared.git.fetch; print('POSTGRES_URL' in os.environ, shared.__path__)"
+    assert await place.output_of(f'python -c "{program}"', tools=PYTHON) == "False ['/toolchain/ours/shared']"
+    assert (await place.run("touch /toolchain/ours/shared/x /toolchain/packages/x", tools=PYTHON)).code == 1
+    assert (await place.run("command -v python | grep toolchain")).code == 1
 
 
 async def test_host_files_and_other_sandboxes_are_invisible(sandboxes: LocalSandboxes, tmp_path: Path) -> None:

@@ -294,6 +294,11 @@ async def test_what_can_t_be_fetched_says_why(world: World, server: GitServer, m
     assert (await failure("/page"))[0] == "SOURCE_GIT_INVALID"
     code, message = await failure("/inside.git")
     assert (code, "10.0.0.1" in message, "not public" in message) == ("SOURCE_GIT_REFUSED", True, True)
+    server.commit({"src/../../evil": b"x"})
+    code, message = await failure("/site.git")
+    assert (code, "'src/..' cannot be used" in message) == ("SOURCE_INVALID", True)
+    server.commit({"new\nline": b"x"})
+    assert (await failure("/site.git"))[0] == "SOURCE_GIT_INVALID"
     server.commit({"big": bytes(26 * 2**20)})
     assert await failure("/site.git") == ("SOURCE_GIT_TOO_LARGE", "big has 26.0 MiB; 25 MiB is the limit")
     monkeypatch.setattr(git, "MAX_PACK_BYTES", 1000)

@@ -3,7 +3,8 @@
 import pytest
 
 from shared.contracts.errors import ZepidError
-from shared.git.address import checked_ref, checked_url, networks_of, resolve
+from shared.git.address import checked_ref, checked_url, resolve
+from shared.networks import networks_of
 
 LOOPBACK = networks_of("127.0.0.0/8, ::1/128")
 

@@ -9,6 +9,7 @@ from shared.git.report import Assignment, Report
 from shared.ports import PYTHON, Exit, Ports, Run
 from shared.source_origin import SourceOrigin, SourceTree
 from shared.stored_files import store_files
+from shared.telemetry import log
 
 FETCH_SECONDS = 120.0
 MAX_PACK_BYTES = 250 * 1024 * 1024
@@ -82,8 +83,8 @@ def _report(printed: list[str], ended: Exit) -> Report:
     except (IndexError, msgspec.DecodeError):
         if ended.out_of_memory or ended.code > _KILLED:
             raise ZepidError("SOURCE_GIT_TOO_LARGE", "the repository takes too much memory or time to unpack") from None
-        excerpt = "\n".join(printed[-_LAST_LINES:])
-        raise ZepidError("SANDBOX_COMMAND_FAILED", "the repository could not be fetched", excerpt=excerpt) from None
+        log.warning("the program that fetches git broke", code=ended.code, printed=printed[-_LAST_LINES:])
+        raise ZepidError("SANDBOX_COMMAND_FAILED", "the program that fetches the repository broke") from None
     if report.code and not (report.code in CODES and report.code.startswith("SOURCE_")):
         raise ZepidError("SOURCE_GIT_INVALID", "fetching the repository failed in a way that is not known")
     return report
