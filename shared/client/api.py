@@ -34,6 +34,7 @@ from shared.client.env import Env
 from shared.client.errors import ApiError, ServerAway
 from shared.client.sse import ServerEvent, Subscription
 from shared.client.transport import Transport
+from shared.client.webhooks import Webhooks
 from shared.ports import Manifest
 
 _UPLOAD_TRIES = 6
@@ -53,6 +54,7 @@ class Client(Transport):
     Attributes:
         domains: custom domains of projects.
         env: environment variables of projects.
+        webhooks: whom the organisation wants to be told.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class Client(Transport):
         self._patience = patience
         self.domains = Domains(self)
         self.env = Env(self)
+        self.webhooks = Webhooks(self)
 
     async def __aenter__(self) -> Self:
         return self

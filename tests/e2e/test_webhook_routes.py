@@ -1,12 +1,15 @@
 """Webhooks over HTTP: made, changed, looked at and tried, by their own organisation alone."""
 
 import asyncio
+import os
+import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 import pytest_asyncio
 
 from infra.dev.data_dir import port_for
@@ -26,6 +29,10 @@ class Stand:
     running: Pipeline
     client: httpx.AsyncClient
     endpoint: Endpoint
+
+    @property
+    def token(self) -> str:
+        return str(self.client.headers["authorization"]).removeprefix("Bearer ")
 
     async def webhook(self, path: str = "/hook", **more: object) -> dict[str, Any]:
         answer = await self.client.post("/webhooks", json={"url": self.endpoint.url + path, **more})
@@ -180,3 +187,34 @@ async def test_foreign_webhooks_do_not_exist(stand: Stand) -> None:
     forged = await stand.client.post("/webhooks", json={"url": made["url"], "orgId": "org"}, headers=headers)
     assert forged.status_code == 403
     assert (await stand.client.get(f"/webhooks/{made['id']}")).json()["webhook"] == made
+
+
+async def test_the_command_line_makes_tries_and_shows_webhooks(stand: Stand) -> None:
+    async def zepid(*command: str) -> tuple[int | None, str]:
+        environ = {"ZEPID_URL": str(stand.client.base_url), "ZEPID_TOKEN": stand.token}
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "services.cli", "webhooks", *command,
+            env={**os.environ, **environ}, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+        )  # fmt: skip
+        output, _ = await process.communicate()
+        return process.returncode, output.decode()
+
+    code, output = await zepid("create", f"{stand.endpoint.url}/hook", "--event", "deployment.failed", "--json")
+    made = msgspec.json.decode(output)
+    webhook_id = made["webhook"]["id"]
+    stand.endpoint.secrets["/hook"] = made["secret"]
+    code, output = await zepid("test", webhook_id)
+    assert (code, "delivered: HTTP 200" in output) == (0, True), output
+    stand.endpoint.script["/hook"] = [500]
+    code, output = await zepid("test", webhook_id)
+    assert (code, "not delivered: HTTP 500" in output) == (1, True), output
+    code, output = await zepid("deliveries", webhook_id, "--status", "failed")
+    assert (code, output.count("HTTP 500")) == (0, 1), output
+    code, output = await zepid("redeliver", webhook_id, output.splitlines()[1].split()[0])
+    assert (code, "delivered: HTTP 200" in output) == (0, True), output
+    code, output = await zepid("create", "https://10.0.0.1/")
+    assert (code, "which is not public" in output) == (3, True), output
+    assert (await zepid("off", webhook_id))[0] == 0
+    code, output = await zepid("ls")
+    assert (code, webhook_id in output, " off " in output) == (0, True, True), output
+    assert (await zepid("rm", webhook_id)) == (0, f"{webhook_id} removed\n")

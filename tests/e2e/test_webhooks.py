@@ -181,6 +181,27 @@ async def test_what_is_refused_or_repeated_tells_nobody(stand: Stand) -> None:
     assert len(await stand.webhooks.deliveries(webhook_id, None, None, 10)) == 1
 
 
+async def test_a_rollback_is_told_when_it_was_seen_live(stand: Stand) -> None:
+    await stand.webhook("/all", ["release.published", "release.rolled_back"])
+    stand.running.handlers["deploy"] = go_live
+    stand.running.start()
+    stand.send()
+    project_id = await stand.running.project()
+    for _ in range(2):
+        await stand.running.finished(await stand.running.request(project_id))
+    releases = [message.body["data"]["releaseId"] for message in await stand.endpoint.arrived("/all", 2)]
+    pool = stand.running.resources.pool
+    live = await pool.fetchval("select release_id from site where project_id = $1", project_id)
+    [earlier] = set(releases) - {live}
+    await pool.execute("select roll_back('rb_1', $1, $2, 'ada', 'too green')", project_id, earlier)
+    for _ in range(2):
+        await pool.execute("select settle_rollback('rb_1', null)")
+    told = (await stand.endpoint.arrived("/all", 3))[2].body
+    assert told["type"] == "release.rolled_back"
+    facts = {name: told["data"][name] for name in ("releaseId", "fromReleaseId", "userId", "reason")}
+    assert facts == {"releaseId": earlier, "fromReleaseId": live, "userId": "ada", "reason": "too green"}
+
+
 # What fails
 
 

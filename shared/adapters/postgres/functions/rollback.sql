@@ -51,6 +51,10 @@ begin
     v.settled := case when found then 'undone' else 'overtaken' end;
   end if;
   update rollback set settled = v.settled, settled_at = clock_timestamp(), fault = p_fault where id = p_id;
+  if v.settled = 'confirmed' then
+    perform announce_release('release.rolled_back', v.to_release_id, jsonb_build_object(
+      'fromReleaseId', v.from_release_id, 'userId', v.user_id, 'reason', v.reason));
+  end if;
   return v.settled;
 end $$;
 
