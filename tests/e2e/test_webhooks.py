@@ -23,7 +23,7 @@ from shared.adapters.postgres.webhooks import EVENTS, DeliveryRow, Webhooks, new
 from shared.contracts.errors import ZepidError
 from shared.contracts.messages import Command
 from shared.contracts.outcomes import Done, Outcome, Reject
-from shared.ports import Ports
+from shared.ports import Manifest, Ports
 from shared.settings import Settings
 from tests.pipeline import Pipeline, pipeline, settings_for
 from tests.waiting import until
@@ -116,8 +116,8 @@ async def stand(nats_server: str, database_url: str, tmp_path: Path) -> AsyncIte
 
 
 async def go_live(command: Command, ports: Ports) -> Outcome:
-    release = await ports.records.insert_release(command.deployment_id, "manifest")
-    assert await ports.records.point_to(command.deployment_id, release)
+    release = await ports.records.insert_release(command.deployment_id, "manifest", Manifest({}))
+    assert await ports.records.point_to(command.deployment_id, release) == "pointed"
     return Done(msgspec.structs.replace(command.work, release=release, url="http://shop.test"))
 
 
@@ -193,7 +193,7 @@ async def test_a_rollback_is_told_when_it_was_seen_live(stand: Stand) -> None:
     pool = stand.running.resources.pool
     live = await pool.fetchval("select release_id from site where project_id = $1", project_id)
     [earlier] = set(releases) - {live}
-    await pool.execute("select roll_back('rb_1', $1, $2, 'ada', 'too green')", project_id, earlier)
+    await pool.execute("select verdict from roll_back('rb_1', $1, $2, 'ada', 'too green')", project_id, earlier)
     for _ in range(2):
         await pool.execute("select settle_rollback('rb_1', null)")
     told = (await stand.endpoint.arrived("/all", 3))[2].body
