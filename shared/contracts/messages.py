@@ -5,6 +5,8 @@ Big or secret things (files, manifests, environment values) travel by reference 
 
 import msgspec
 
+from shared.hosting import Hosting
+
 SCHEMA_VERSION = 1
 
 
@@ -24,6 +26,7 @@ class BuildPlan(Message, frozen=True):
         build: shell command that builds, or "" when nothing is to be run.
         output: folder relative to `root`, or "" to detect it after the build.
         warnings: lines for the person who reads the log.
+        hosting: how the release is served, None for a plain static site.
     """
 
     manager: str
@@ -34,6 +37,7 @@ class BuildPlan(Message, frozen=True):
     build: str = ""
     output: str = ""
     warnings: tuple[str, ...] = ()
+    hosting: Hosting | None = None
 
 
 class Work(Message, frozen=True):

@@ -33,7 +33,7 @@ async def store_output(attempt: Attempt, built: Finished) -> str:
     collected = await find(attempt, last_words(built.lines, attempt.plan))
     files, size = len(collected.manifest.files), collected.manifest.total_bytes
     attempt.say(f"stored {files:,} files, {size / 1e6:.2f} MB ({collected.new:,} new)")
-    return await store_manifest(attempt.ports.objects, collected.manifest)
+    return await _store(attempt, collected.manifest)
 
 
 async def store_static(attempt: Attempt) -> str:
@@ -51,7 +51,12 @@ async def store_static(attempt: Attempt) -> str:
     if not manifest.files:
         raise ZepidError("BUILD_NO_OUTPUT", f"there is no file to release in {folder}")
     attempt.say(f"nothing to build: {len(manifest.files):,} files, {manifest.total_bytes / 1e6:.2f} MB")
-    return await store_manifest(attempt.ports.objects, manifest)
+    return await _store(attempt, manifest)
+
+
+async def _store(attempt: Attempt, manifest: Manifest) -> str:
+    """Store the manifest of a release: its files, and how they are served."""
+    return await store_manifest(attempt.ports.objects, Manifest(manifest.files, attempt.plan.hosting))
 
 
 def below(manifest: Manifest, folder: str) -> Manifest:

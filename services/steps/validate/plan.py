@@ -3,12 +3,14 @@
 import json
 from collections.abc import Mapping
 
+from services.steps.validate.hosting import read_config, with_hosting, with_output
 from services.steps.validate.lock_files import READ_BESIDE, choose_manager, folders_upward
 from services.steps.validate.package_json import PackageJson, read_package_json
 from services.steps.validate.tree import Tree
 from shared.blobs import safe_path
 from shared.contracts.errors import ZepidError
 from shared.contracts.messages import BuildPlan
+from shared.wrangler_config import config_path
 
 STATIC_FOLDERS = (".", "public", "dist", "build", "out", "_site", "www", "site", "docs")
 """Where the page of a site without package.json is looked for, in this order."""
@@ -18,7 +20,7 @@ def files_to_read(tree: Tree, settings: Mapping[str, str]) -> list[str]:
     """Return the paths whose contents `make_plan` wants in `tree.texts`."""
     root = root_folder(tree, settings)
     paths = (tree.join(folder, name) for folder in folders_upward(root) for name in READ_BESIDE)
-    return [path for path in paths if path in tree.files]
+    return [path for path in (*paths, config_path(tree.files, root)) if path and path in tree.files]
 
 
 def make_plan(tree: Tree, settings: Mapping[str, str]) -> BuildPlan:
@@ -32,6 +34,11 @@ def make_plan(tree: Tree, settings: Mapping[str, str]) -> BuildPlan:
         ZepidError: BUILD_PLAN_INVALID, BUILD_SCRIPT_MISSING, BUILD_NO_OUTPUT.
     """
     root = root_folder(tree, settings)
+    config = read_config(tree, root)
+    return with_hosting(_plan(tree, root, with_output(settings, config)), config)
+
+
+def _plan(tree: Tree, root: str, settings: Mapping[str, str]) -> BuildPlan:
     path = tree.join(root, "package.json")
     if path not in tree.files:
         return _plan_without_package(tree, root, settings)
