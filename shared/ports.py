@@ -216,10 +216,6 @@ class Publisher(Protocol):
         """The address at which one release answers whether or not the site's pointer names it."""
         ...
 
-    def previews(self, manifest: Manifest) -> bool:
-        """Whether such a release answers at its own address before the switch."""
-        ...
-
     async def publish(self, site: str, release: str) -> None:
         """Make the place serve what the pointer names now, be it this release or another, or none.
 

@@ -42,11 +42,12 @@ class Destroyed:
 
 
 class Live:
-    """A project in front of an edge, and its deployments one after the other."""
+    """A project in front of an edge, and its deployments one after the other, all to `target`."""
 
     def __init__(self, world: EdgeWorld) -> None:
         self.world = world
         self.deployments = Deployments(world.pool)
+        self.target = "local"
         self.log = Lines()
         self.sandboxes = Destroyed()
         self.ports = Ports(
@@ -75,7 +76,7 @@ class Live:
             organization_id="o",
             user_id="u",
             priority=5,
-            target="local",
+            target=self.target,
             snapshot_id=None,
             traceparent="",
             max_waiting=100,
@@ -88,7 +89,7 @@ class Live:
             organization_id="o",
             step="deploy",
             deadline=time.time() + 600,
-            work=Work(source="", artifact=artifact),
+            work=Work(source="", target=self.target, artifact=artifact),
         )
 
     async def go_live(self, files: dict[str, bytes]) -> Work:

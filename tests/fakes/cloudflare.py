@@ -104,6 +104,7 @@ class FakeCloudflare:
         stored: assets by script key and hash.
         calls: every request, in order.
         uploads_at_once: the most uploads of buckets that were ever served at the same time.
+        sites_fail: every site answers 503.
     """
 
     def __init__(self) -> None:
@@ -116,6 +117,7 @@ class FakeCloudflare:
         self.rate_limit = 1200
         self.port = 0
         self.uploads_at_once = 0
+        self.sites_fail = False
         self.hostname_path = [("pending", "pending_validation"), ("active", "pending_deployment"), ("active", "active")]
         self._uploading = 0
         self._sessions: dict[str, Session] = {}
@@ -183,6 +185,8 @@ class FakeCloudflare:
         """Answer as the site would: the asset, else the Worker. Of `_headers` only rules for every path are known."""
         name, _, path = rest.partition("/")
         key = next((key for key in self.scripts if key.endswith(f"/{name}")), None)
+        if self.sites_fail:
+            return 503, {}, b"error 1101"
         if key is None:
             return 404, {}, b"nothing is deployed here"
         script = self.scripts[key]

@@ -19,7 +19,7 @@ MAX_BUCKET_BYTES = 40 * 2**20
 MAX_BUCKET_FILES = 250
 TOKEN_SECONDS = 3600.0
 HASH = re.compile(r"[0-9a-f]{32}")
-MEDIA_TYPE = re.compile(r"[a-z]+/[a-z0-9.+-]+(; charset=utf-8)?")
+MEDIA_TYPE = re.compile(r"[a-z-]+/[a-z0-9._+-]+(; charset=utf-8)?")
 HTML_HANDLING = {"auto-trailing-slash", "force-trailing-slash", "drop-trailing-slash", "none"}
 NOT_FOUND_HANDLING = {"none", "404-page", "single-page-application"}
 MODULE_TYPES = {

@@ -8,7 +8,6 @@ import httpx
 
 from shared.adapters.publishers.addresses import Addresses
 from shared.adapters.publishers.probing import MOST_REDIRECTS, Seen, probe_until, seen_in
-from shared.ports import Manifest
 from shared.settings import Settings
 
 PROBE_SECONDS = 10.0
@@ -29,10 +28,6 @@ class LocalPublisher:
     def release_url(self, site: str, release: str) -> str:
         """The address of one release."""
         return self._addresses.of_release(site, release)
-
-    def previews(self, manifest: Manifest) -> bool:
-        """The edge serves every release at its own address."""
-        return True
 
     async def publish(self, site: str, release: str) -> None:
         """Do nothing: the pointer in SQL is what the edge reads."""

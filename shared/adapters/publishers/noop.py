@@ -1,7 +1,6 @@
 """A publisher that serves nothing, for measuring the pipeline alone."""
 
 from shared.adapters.publishers.addresses import Addresses
-from shared.ports import Manifest
 
 
 class NoopPublisher:
@@ -17,10 +16,6 @@ class NoopPublisher:
     def release_url(self, site: str, release: str) -> str:
         """The address a release would have."""
         return self._addresses.of_release(site, release)
-
-    def previews(self, manifest: Manifest) -> bool:
-        """Every release would answer."""
-        return True
 
     async def publish(self, site: str, release: str) -> None:
         """Do nothing."""

@@ -13,7 +13,7 @@ from shared.adapters.publishers.cloudflare.script import WORKER_TAG, Publication
 from shared.adapters.publishers.local import LocalPublisher
 from shared.adapters.publishers.probing import Seen, probe_until, seen_in
 from shared.blobs import load_manifest
-from shared.ports import Manifest, Objects, Pointed, Pointer, Pointers
+from shared.ports import Objects, Pointed, Pointer, Pointers
 from shared.settings import Settings
 
 PROBE_SECONDS = 30.0
@@ -24,7 +24,7 @@ LONGEST_PAUSE = 1.0
 class CloudflarePublisher:
     """Serves releases as scripts of a dispatch namespace, or of the account where none is named.
 
-    Before the switch a release is seen at the edge's address for it; Workers are not, as the edge has none.
+    A release's own address, at which it is seen before the switch, is the edge's.
     """
 
     def __init__(
@@ -53,10 +53,6 @@ class CloudflarePublisher:
     def release_url(self, site: str, release: str) -> str:
         """The address of one release, at the edge."""
         return self._edge.release_url(site, release)
-
-    def previews(self, manifest: Manifest) -> bool:
-        """The edge serves every release that is no Worker."""
-        return manifest.served.worker is None
 
     async def publish(self, site: str, release: str) -> None:
         """Bring what the pointer names, until it still names that afterwards; one at a time for a site.

@@ -43,7 +43,7 @@ def metadata_of(publication: Publication, tree: AssetTree, jwt: str) -> dict[str
         metadata["compatibility_date"] = hosting.compatibility_date
     metadata["compatibility_flags"] = list(hosting.compatibility_flags)
     if hosting.assets is not None and jwt:
-        metadata["assets"] = {"jwt": jwt, "config": config_of(hosting.assets, tree, publication.release)}
+        metadata["assets"] = {"jwt": jwt, "config": config_of(hosting, tree, publication.release)}
     return metadata
 
 
@@ -66,13 +66,17 @@ def bindings_of(hosting: Hosting, variables: Mapping[str, str]) -> list[dict[str
     return bindings
 
 
-def config_of(rules: AssetRules, tree: AssetTree, release: str) -> dict[str, Any]:
+def config_of(hosting: Hosting, tree: AssetTree, release: str) -> dict[str, Any]:
     """Return how the assets answer: the project's rules, and in front of them the header that names the release."""
-    config = msgspec.to_builtins(AssetRules(rules.html_handling, rules.not_found_handling, rules.run_worker_first))
+    rules = hosting.assets or AssetRules()
+    worker_first = rules.run_worker_first if hosting.worker else None
+    config: dict[str, Any] = msgspec.to_builtins(
+        AssetRules(rules.html_handling, rules.not_found_handling, worker_first)
+    )
     if tree.redirects is not None:
         config["_redirects"] = tree.redirects
     config["_headers"] = release_rule(release) + (tree.headers or "")
-    return dict(config)
+    return config
 
 
 def release_rule(release: str) -> str:
