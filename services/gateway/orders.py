@@ -10,6 +10,7 @@ from litestar.exceptions import SerializationException
 from msgspec import Meta
 
 from services.gateway.bodies import whole_numbers
+from services.gateway.custom_domain import FIELD, checked_hostname
 from services.gateway.errors import ValidationFailed
 from services.gateway.platform_tree import TemplateFault, template_files
 from services.gateway.ports import GatewayRequest
@@ -23,7 +24,6 @@ _REQUIRED = {
 }
 KEY_HEADER = "Idempotency-Key"
 _KEY = re.compile(r"[\x20-\x7e]{1,255}")
-_NOT_YET = ("customDomain",)
 _EMPTY: tuple[Any, ...] = (None, "", "[]", [], {}, False)
 
 
@@ -71,6 +71,7 @@ class DeployOrder(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         target: where it goes live; `cloudflare` where the service is set up for it.
         config: how to deploy.
         supersede: cancel the project's present deployment instead of being refused.
+        custom_domain: a domain to serve the project at; it is asked for, and served once it is proved.
     """
 
     project_id: Annotated[str, Meta(min_length=1)]
@@ -83,6 +84,7 @@ class DeployOrder(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     target: Literal["local", "cloudflare"] = "local"
     config: DeployConfig | None = None
     supersede: bool = False
+    custom_domain: str | None = None
 
     @property
     def brings_files(self) -> bool:
@@ -108,6 +110,8 @@ async def check_order(request: GatewayRequest) -> None:
         faults[KEY_HEADER] = ["Must be 1 to 255 printable ASCII characters"]
     if faults:
         raise ValidationFailed(faults)
+    if domain := body.get(FIELD):
+        checked_hostname(request, domain)
     if (target := body.get("target", "local")) not in request.ports.settings.targets:
         raise ValidationFailed({"target": [f"The target {target} is not set up here"]})
 
@@ -121,7 +125,7 @@ async def idempotency_of(request: GatewayRequest, key: str | None) -> Idempotenc
 
 def faults_in(body: Mapping[str, Any]) -> dict[str, list[str]]:
     """Return what is wrong with each field; fields that are not known are let pass."""
-    faults = {name: ["Not supported by this version"] for name in _NOT_YET if body.get(name) not in _EMPTY}
+    faults: dict[str, list[str]] = {}
     for field in _FIELDS:
         name = field.encode_name
         if name in _REQUIRED and body.get(name) in (None, ""):

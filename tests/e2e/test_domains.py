@@ -180,3 +180,19 @@ async def test_a_project_has_at_most_fifty_domains(world: World) -> None:
     assert again.hostname == "d7.example.com"
     with pytest.raises(ZepidError, match="may have 50 domains"):
         await domains.claim("one-more.example.com", project_id, "acme")
+
+
+async def test_a_deployment_can_ask_for_its_projects_domain(world: World) -> None:
+    project_id, other = await world.stand.project(), await world.project()
+    accepted = await world.stand.deploy(project_id, customDomain="Shop.Example.com")
+    assert accepted.status_code == 200, accepted.text
+    asked = (await world.stand.client.get(f"/projects/{project_id}/domains")).json()["domains"]
+    assert [(domain["hostname"], domain["state"]) for domain in asked] == [(HOST, "pending")]
+    world.prove(asked[0])
+    await world.reaches(project_id, "verified")
+    for unusable in (HOST, "localhost", "a.localhost"):
+        refused = await world.stand.deploy(other, customDomain=unusable)
+        assert (refused.status_code, refused.json()["error"]) == (400, "Validation Error")
+        assert "customDomain" in refused.json()["details"]["fieldErrors"]
+    assert (await world.stand.deploy("none", customDomain="b.example.com")).status_code == 404
+    assert (await world.stand.deploy(other, customDomain="")).status_code == 200

@@ -66,7 +66,7 @@ def test_status_words_and_steps_translate_both_ways():
         ({"priority": 11}, "priority"),
         ({"target": "moon"}, "target"),
         ({"source": {"type": "git"}}, "source"),
-        ({"customDomain": "a.example"}, "customDomain"),
+        ({"customDomain": 5}, "customDomain"),
         ({"initFiles": [{"path": "../a", "content": ""}]}, "initFiles"),
         ({"initFiles": "a"}, "initFiles"),
         ({"supersede": "yes"}, "supersede"),

@@ -9,6 +9,7 @@ from litestar.params import Body, FromPath, FromQuery, HeaderParameter, QueryPar
 
 from services.gateway.acceptance import DeployAnswer, Wanted, accept
 from services.gateway.auth import DEPLOY, READ, checked_first
+from services.gateway.custom_domain import ask_for_domain
 from services.gateway.errors import ValidationFailed, error_responses
 from services.gateway.lookup import DeploymentRow, visible_deployment
 from services.gateway.openapi import BODY_REQUIRED
@@ -88,6 +89,8 @@ async def deploy(
         row = await visible_deployment(request, instance_id or "")
         return FirstFormAnswer(id=row.id, details=first_form(row.body()))
     request.caller.must_act_for(data.org_id)
+    if data.custom_domain:
+        await ask_for_domain(request, data.custom_domain, data.project_id, data.org_id)
     wanted = Wanted(
         project_id=data.project_id,
         organization_id=data.org_id,
