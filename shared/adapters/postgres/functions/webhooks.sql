@@ -32,6 +32,7 @@ $$;
 -- webhook wants it this is one look into an index. Nobody is notified: that would make commits wait for each other.
 create or replace function announce(p_event text, p deployment) returns void language plpgsql as $$
 begin
+  if not exists (select from webhook w where w.organization_id = p.organization_id) then return; end if;
   insert into webhook_delivery (id, webhook_id, event, payload)
     select 'msg_' || md5(w.id || ' ' || p_event || ' ' || p.id), w.id, p_event,
       webhook_message(p_event, deployment_facts(p))
