@@ -14,6 +14,7 @@ def register(app: typer.Typer) -> None:
         help="Measure the service against doing the same by hand, in the same run.", no_args_is_help=True
     )
     bench.command(epilog="Example: zepid bench pipeline -n 2000 -c 50")(pipeline)
+    bench.command(epilog="Example: zepid bench api -n 5000 -c 32")(api)
     bench.command(epilog="Example: zepid bench build infra/demo/site")(build)
     bench.command(epilog="Example: zepid bench chaos -n 200 --seed 7")(chaos)
     bench.command(epilog="Example: zepid bench watch -n 1000 --deployments 20")(watch)
@@ -33,6 +34,21 @@ def pipeline(
     from services.cli.benches.pipeline import bench_pipeline
 
     bench_pipeline(count, concurrency, as_json=as_json)
+
+
+def api(
+    count: Annotated[int, typer.Option("-n", min=50, help="Requests to each side.")] = 5000,
+    concurrency: Annotated[int, typer.Option("-c", min=1, help="At a time.")] = 32,
+    as_json: Json = False,
+) -> None:
+    """Accepting deployments (`POST /deploy`), against decoding the same body and one durable INSERT.
+
+    Both run under the same server, framework and database, in turns; then each is asked 100 times a
+    second for the waiting times. No limit is raised.
+    """
+    from services.cli.benches.api import bench_api
+
+    bench_api(count, concurrency, as_json=as_json)
 
 
 def build(

@@ -24,6 +24,7 @@ EXTENSIONS = (
     "services.cli.domains",
     "services.cli.dlq",
     "services.cli.queue",
+    "services.cli.quota",
     "services.cli.webhooks",
     "services.cli.bench",
     "services.cli.completion",

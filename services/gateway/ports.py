@@ -24,6 +24,7 @@ from shared.adapters.postgres.deployments import Deployments
 from shared.adapters.postgres.domains import Domains
 from shared.adapters.postgres.overview import Overview
 from shared.adapters.postgres.projects import Projects
+from shared.adapters.postgres.quota import Quota
 from shared.adapters.postgres.releases import Releases
 from shared.adapters.postgres.tokens import Tokens
 from shared.adapters.postgres.variables import Variables
@@ -56,6 +57,7 @@ class GatewayPorts:
     audit: Audit
     overview: Overview
     webhooks: Webhooks
+    quota: Quota
     bus: Bus
     artifacts: Objects
     logs: Objects
@@ -77,6 +79,7 @@ class GatewayPorts:
             audit=Audit(resources.pool),
             overview=Overview(resources.pool),
             webhooks=Webhooks(resources.pool, resources.seal),
+            quota=Quota(resources.pool),
             bus=resources.bus,
             artifacts=resources.artifacts,
             logs=resources.logs,

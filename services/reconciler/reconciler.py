@@ -10,6 +10,7 @@ from services.reconciler.orphans import remove_orphans
 from services.reconciler.rollbacks import settle_rollbacks
 from services.reconciler.streams import restore_streams
 from services.reconciler.unshown import show_over
+from services.reconciler.upkeep import forget_keys
 from services.reconciler.vanished import reissue_vanished
 from shared.outage import AWAY
 from shared.resources import Resources
@@ -17,7 +18,16 @@ from shared.service import Service, sleep_or_stop
 from shared.telemetry import log
 
 TICK_SECONDS = 10.0
-REPAIRS = (restore_streams, end_overdue, finish_ended, reissue_vanished, show_over, remove_orphans, settle_rollbacks)
+REPAIRS = (
+    restore_streams,
+    end_overdue,
+    finish_ended,
+    reissue_vanished,
+    show_over,
+    remove_orphans,
+    settle_rollbacks,
+    forget_keys,
+)
 
 
 def create(resources: Resources) -> Service:

@@ -32,6 +32,7 @@ from shared.client.answers import (
 from shared.client.domains import Domains
 from shared.client.env import Env
 from shared.client.errors import ApiError, ServerAway
+from shared.client.quota import Quota
 from shared.client.sse import ServerEvent, Subscription
 from shared.client.transport import Transport
 from shared.client.webhooks import Webhooks
@@ -63,6 +64,7 @@ class Client(Transport):
         super().__init__(base_url, token, timeout)
         self._patience = patience
         self.domains = Domains(self)
+        self.quota = Quota(self)
         self.env = Env(self)
         self.webhooks = Webhooks(self)
 

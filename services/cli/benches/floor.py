@@ -33,6 +33,20 @@ class Sample:
         """The time within which this share of the runs ended, 0.5 for the median."""
         return sorted(self.seconds)[min(len(self.seconds) - 1, int(len(self.seconds) * share))] * 1000
 
+    def line(self, what: str) -> str:
+        """The figures for people."""
+        p50, p99 = self.milliseconds(0.5), self.milliseconds(0.99)
+        return f"{what:<20}  {self.rate:8.1f}/s   p50 {p50:7.2f} ms   p99 {p99:7.2f} ms"
+
+    def figures(self) -> dict[str, float]:
+        """The figures for programs."""
+        return {
+            "count": len(self.seconds),
+            "perSecond": round(self.rate, 1),
+            "p50Ms": round(self.milliseconds(0.5), 2),
+            "p99Ms": round(self.milliseconds(0.99), 2),
+        }
+
 
 def together(samples: list[Sample]) -> Sample:
     """Return several samples as one."""

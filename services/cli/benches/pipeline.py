@@ -67,22 +67,14 @@ async def _bench(count: int, concurrency: int, *, as_json: bool) -> None:
     if as_json:
         typer.echo(_json(figures, concurrency, ratio))
         return
-    _print("one at a time", figures["idle"])
-    _print(f"{concurrency} at once", figures["load"])
-    _print(f"floor, {concurrency} at once", figures["floor"])
+    typer.echo(figures["idle"].line("one at a time"))
+    typer.echo(figures["load"].line(f"{concurrency} at once"))
+    typer.echo(figures["floor"].line(f"floor, {concurrency} at once"))
     typer.echo(f"ratio to the floor    {ratio:.2f} (median of {ROUNDS} turns)")
 
 
 def _json(figures: dict[str, Sample], concurrency: int, ratio: float) -> str:
-    result: dict[str, object] = {
-        name: {
-            "count": len(sample.seconds),
-            "perSecond": round(sample.rate, 1),
-            "p50Ms": round(sample.milliseconds(0.5), 2),
-            "p99Ms": round(sample.milliseconds(0.99), 2),
-        }
-        for name, sample in figures.items()
-    }
+    result: dict[str, object] = {name: sample.figures() for name, sample in figures.items()}
     result |= {"concurrency": concurrency, "ratio": round(ratio, 3), "raised": _raised()}
     return msgspec.json.encode(result).decode()
 
@@ -93,11 +85,6 @@ def _raised() -> str:
 
 def _say(as_json: bool, text: str) -> None:
     typer.echo(text, err=as_json)
-
-
-def _print(what: str, sample: Sample) -> None:
-    p50, p99 = sample.milliseconds(0.5), sample.milliseconds(0.99)
-    typer.echo(f"{what:<20}  {sample.rate:8.1f}/s   p50 {p50:7.2f} ms   p99 {p99:7.2f} ms")
 
 
 class Load:
