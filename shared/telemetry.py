@@ -98,7 +98,7 @@ def span(
     attributes: Mapping[str, str | int | float | bool] | None = None,
 ) -> Iterator[Span]:
     """Run a block as a span below the one that `traceparent` names."""
-    if isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
+    if not _is_tracing():
         yield trace.INVALID_SPAN
         return
     parent = _PROPAGATOR.extract({TRACEPARENT: traceparent}) if traceparent else None
@@ -133,11 +133,21 @@ def mark_failed(current: Span, code: str, message: str) -> None:
 
 def current_traceparent(given: str = "") -> str:
     """Return the W3C `traceparent` of the current span, else the given one if it is one, else a new one."""
+    if not _is_tracing() and not given:
+        return _new_traceparent()
     carrier: dict[str, str] = {}
     _PROPAGATOR.inject(carrier)
     if not carrier:
         _PROPAGATOR.inject(carrier, context=_PROPAGATOR.extract({TRACEPARENT: given}))
-    return carrier.get(TRACEPARENT) or f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-00"
+    return carrier.get(TRACEPARENT) or _new_traceparent()
+
+
+def _is_tracing() -> bool:
+    return not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
+
+
+def _new_traceparent() -> str:
+    return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-00"
 
 
 def trace_id_in(traceparent: str) -> str:

@@ -89,8 +89,8 @@ async def accept(request: GatewayRequest, route: str, wanted: Wanted) -> DeployA
     attributes = {
         "http.request.method": "POST",
         "http.route": route,
-        "url.path": request.url.path,
-        "url.scheme": request.url.scheme,
+        "url.path": request.scope["path"],
+        "url.scheme": request.scope["scheme"],
         "zepid.deployment.id": deployment_id,
         "zepid.project.id": wanted.project_id,
     }
@@ -144,9 +144,7 @@ async def _record(gateway: Gateway, wanted: Wanted, deployment_id: str, tracepar
     if verdict.verdict == "accepted":
         if verdict.superseded_id:
             call_off_cancelled(gateway, verdict.superseded_id, superseded)
-        gateway.background.start(
-            ports.bus.wake_intake(deployment_id, traceparent), f"waking intake for {deployment_id}"
-        )
+        gateway.waker.wake(deployment_id, traceparent)
     return verdict
 
 

@@ -18,6 +18,7 @@ from services.gateway.queue_estimate import QueueEstimate
 from services.gateway.shown_log import shown_chunk
 from services.gateway.stories import Stories
 from services.gateway.templates import Templates
+from services.gateway.waking import Waker
 from shared.adapters.jetstream.bus import Bus, decode_event
 from shared.adapters.postgres.audit import Audit
 from shared.adapters.postgres.deployments import Deployments
@@ -103,6 +104,7 @@ class Gateway:
         self.background = Background()
         self.ledger = Ledger(ports.audit, ports.tokens)
         self.gate = Gate(ports.tokens, self.ledger)
+        self.waker = Waker(ports.bus, self.background)
         self.health = Health(ports.overview, ports.bus, ports.artifacts)
         self.domain_checks = Checks(ports.settings)
         self.queue_estimate = QueueEstimate(ports.overview, ports.settings)

@@ -34,6 +34,15 @@ PACE = 100
 PACE_SECONDS = 10
 _OF_ONE = 20
 """Deployments of each organisation, so that no limit is reached and none need be raised."""
+_PROJECTS = """
+with made as (
+  insert into project (id, name, template_type, user_id, organization_id)
+  select id, id, 'custom', 'bench', owner from unnest($1::text[], $2::text[]) as given(id, owner)
+  returning id, organization_id
+)
+insert into site (name, project_id, organization_id) select site_name(id), id, organization_id from made
+"""
+"""Projects and their sites, as `POST /projects` makes them."""
 _SERVERS = {"gateway": "services.gateway", "floor": "services.cli.benches.insert_app"}
 
 
@@ -119,12 +128,7 @@ class Load:
         names = [f"bench-{uuid4().hex}" for _ in range(count)]
         organizations = [f"bench-{uuid4().hex}" for _ in range(0, count, _OF_ONE)]
         owners = [organizations[number // _OF_ONE] for number in range(count)]
-        await self.pool.execute(
-            "insert into project (id, name, template_type, user_id, organization_id)"
-            " select id, id, 'custom', 'bench', owner from unnest($1::text[], $2::text[]) as given(id, owner)",
-            names,
-            owners,
-        )
+        await self.pool.execute(_PROJECTS, names, owners)
         return [
             msgspec.json.encode({"projectId": name, "orgId": owner, "userId": "bench"})
             for name, owner in zip(names, owners, strict=True)

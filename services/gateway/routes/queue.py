@@ -120,7 +120,7 @@ async def pause(request: GatewayRequest, data: Order = None) -> PausedBody:
 async def resume(request: GatewayRequest, data: Order = None) -> PausedBody:
     """Take a pause back; the pause of everyone and those of organisations end separately."""
     await request.ports.overview.resume(_meant(request.caller, data))
-    request.gateway.background.start(request.ports.bus.wake_intake(_RESUMED, ""), "waking intake after a pause")
+    request.gateway.waker.wake(_RESUMED, "")
     return PausedBody(paused=await _pauses(request.ports, request.caller))
 
 

@@ -1,11 +1,13 @@
 """The connection pool and the named queries of `sql/`."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import aiosql
 import asyncpg
 import msgspec
+from aiosql.adapters.asyncpg import AsyncPGAdapter
 
 from shared.contracts.errors import ZepidError
 
@@ -45,9 +47,22 @@ async def open_pool(url: str, *, size: int = 10) -> asyncpg.Pool:
         raise ZepidError("SERVICE_UNAVAILABLE", f"the database at POSTGRES_URL does not answer: {error}") from error
 
 
+class _Adapter(AsyncPGAdapter):
+    """Asks a pool directly; aiosql would look through all its attributes first to find out that it is one."""
+
+    async def select_one(self, conn: Any, query_name: str, sql: str, parameters: Any, record_class: Any = None) -> Any:
+        return await conn.fetchrow(sql, *self._ordered(query_name, parameters))
+
+    async def select_value(self, conn: Any, query_name: str, sql: str, parameters: Any) -> Any:
+        return await conn.fetchval(sql, *self._ordered(query_name, parameters))
+
+    def _ordered(self, query_name: str, parameters: Mapping[str, Any]) -> list[Any]:
+        return [parameters[name] for name in self.var_sorted[query_name]]
+
+
 def load_queries(name: str) -> Any:
     """Load the named queries of `sql/<name>.sql`."""
-    return aiosql.from_path(Path(__file__).parent / "sql" / f"{name}.sql", "asyncpg", mandatory_parameters=False)
+    return aiosql.from_path(Path(__file__).parent / "sql" / f"{name}.sql", _Adapter, mandatory_parameters=False)
 
 
 def _encode_json(value: object) -> str:
