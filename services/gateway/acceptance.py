@@ -94,7 +94,11 @@ async def accept(request: GatewayRequest, route: str, wanted: Wanted) -> DeployA
         "zepid.deployment.id": deployment_id,
         "zepid.project.id": wanted.project_id,
     }
-    with span(f"POST {route}", given, kind=SpanKind.SERVER, attributes=attributes) as current:
+    name = f"POST {route}"
+    with (
+        request.gateway.waker.accepting(),
+        span(name, given, kind=SpanKind.SERVER, attributes=attributes) as current,
+    ):
         traceparent = current_traceparent(given)
         verdict = await _record(request.gateway, wanted, deployment_id, traceparent)
         if verdict.verdict == "from_project":
