@@ -16,7 +16,7 @@ from shared.adapters.postgres.tokens import Tokens
 from shared.contracts.errors import ZepidError
 from shared.resources import Resources, open_resources
 from shared.settings import Settings
-from tests.e2e.test_gateway import serving
+from tests.stand import serving
 
 ORGANIZATION = "acme"
 KEY = {"Idempotency-Key": "once"}
