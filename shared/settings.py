@@ -15,12 +15,22 @@ from shared.networks import Network, networks_of
 
 Positive = Annotated[int, Meta(gt=0)]
 Port = Annotated[int, Meta(ge=0, le=65535)]
+StreamName = Annotated[str, Meta(pattern=r"^[\w-]{1,64}$")]
+NatsUrls = Annotated[str, Meta(pattern=r"^\s*(nats|tls|wss?)://\S+(\s*,\s*(nats|tls|wss?)://\S+)*\s*$")]
+PostgresUrl = Annotated[str, Meta(pattern=r"^postgres(ql)?://")]
+ObjectStoreUrl = Annotated[str, Meta(pattern=r"^(file://|s3://|memory:)")]
+SitePattern = Annotated[str, Meta(pattern=r"^https?://.*\{site\}")]
+Address = Annotated[str, Meta(pattern=r"^(\[[0-9a-fA-F:]+\]|[^\s:/]+):\d{1,5}$")]
+Origins = Annotated[str, Meta(pattern=r"^(\s*https?://[^\s,/]+\s*(,|$))*$")]
 
 
 _DNS_PORT = 53
 _ENCRYPTION_KEY_BYTES = 32
-_SECRET = frozenset({"encryption_keys", "cloudflare_api_token"})
+_SECRET = frozenset({"encryption_keys", "cloudflare_api_token", "nats_url", "postgres_url", "object_store_url"})
 """Settings whose value no message may show."""
+
+
+_OWN_STREAMS = ("deployment-events", "deployment-logs", "deployment-advisories")
 
 
 class InvalidSettings(Exception):
@@ -45,6 +55,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         max_batch_size: messages fetched in one poll.
         max_batch_timeout: upper bound of one poll in seconds; a waiting message is handled at once.
         max_retries: tries of a step after the first.
+        deployment_queue_name, deployment_dlq_name: streams of commands and of dead letters.
+        event_retention_days: how long the journal is kept; longer than any deployment waits and runs.
+        log_retention_hours: how long log chunks are kept for the archiver.
+        dead_letter_retention_days: how long dead letters can be redriven.
         edge_url: public address pattern of sites with `{site}` in it.
         allowed_origins: browser origins that may call the API, separated by commas.
         earlier_assets_seconds: how long hashed files of a release stay reachable after it was replaced.
@@ -67,21 +81,21 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         webhook_delivery_kept_days: the delivery log reaches back so far.
     """
 
-    nats_url: str = "nats://127.0.0.1:4222"
-    postgres_url: str = "postgresql://127.0.0.1:5432/zepid"
-    object_store_url: str = "file://.zepid/objects"
+    nats_url: NatsUrls = "nats://127.0.0.1:4222"
+    postgres_url: PostgresUrl = "postgresql://127.0.0.1:5432/zepid"
+    object_store_url: ObjectStoreUrl = "file://.zepid/objects"
     data_dir: str = ".zepid"
     environment: Literal["development", "staging", "production"] = "development"
     log_level: Literal["debug", "info", "warn", "error"] = "info"
     host: str = "127.0.0.1"
     port: Port = 3008
     edge_port: Port = 3080
-    edge_url: str = "http://{site}.localhost:3080"
-    edge_address: str = "127.0.0.1:3080"
+    edge_url: SitePattern = "http://{site}.localhost:3080"
+    edge_address: Address = "127.0.0.1:3080"
     earlier_assets_seconds: Annotated[int, Meta(ge=0)] = 86_400
     git_allowed_networks: str = ""
     templates_dir: str = ""
-    allowed_origins: str = ""
+    allowed_origins: Origins = ""
     max_concurrent_deployments: Positive = 5
     max_concurrent_per_organization: Positive = 3
     max_waiting_per_organization: Positive = 25
@@ -92,8 +106,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_batch_size: Annotated[int, Meta(gt=0, le=256)] = 10
     max_batch_timeout: Annotated[float, Meta(gt=0, le=300)] = 30.0
     max_retries: Annotated[int, Meta(ge=0, le=20)] = 3
-    deployment_queue_name: str = "deployment-queue"
-    deployment_dlq_name: str = "deployment-dlq"
+    deployment_queue_name: StreamName = "deployment-queue"
+    deployment_dlq_name: StreamName = "deployment-dlq"
+    event_retention_days: Positive = 30
+    log_retention_hours: Positive = 48
+    dead_letter_retention_days: Positive = 14
     sandbox_builder_default_provider: Literal["local", "noop"] = "local"
     publisher: Literal["local", "noop"] = "local"
     stream_replicas: Literal[1, 3, 5] = 1
@@ -182,13 +199,32 @@ def load_settings(environ: Mapping[str, str] = os.environ, **overrides: Any) -> 
             raise InvalidSettings(f"{name.upper()}={shown} is not usable: {reason}") from None
     settings = msgspec.convert(given, Settings, strict=False)
     _check_together(settings)
+    _check_tracing(environ)
     return settings
+
+
+def _check_tracing(environ: Mapping[str, str]) -> None:
+    """Refuse what the exporter of traces would not do, or say only when the first are lost."""
+    for name in ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"):
+        if (given := environ.get(name)) and not given.startswith(("http://", "https://")):
+            raise InvalidSettings(f"{name}={given!r} is not usable: it must begin with http:// or https://")
+    for name in ("OTEL_EXPORTER_OTLP_PROTOCOL", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"):
+        if (given := environ.get(name)) and given != "http/protobuf":
+            raise InvalidSettings(f"{name}={given!r} is not usable: traces are sent by http/protobuf")
 
 
 def _check_together(settings: Settings) -> None:
     """Refuse values that are usable one by one but not together."""
-    if settings.deployment_queue_name == settings.deployment_dlq_name:
-        raise InvalidSettings("DEPLOYMENT_QUEUE_NAME and DEPLOYMENT_DLQ_NAME must differ")
+    names = [settings.deployment_queue_name, settings.deployment_dlq_name, *_OWN_STREAMS]
+    if len(set(names)) < len(names):
+        own = ", ".join(_OWN_STREAMS)
+        raise InvalidSettings(f"DEPLOYMENT_QUEUE_NAME and DEPLOYMENT_DLQ_NAME must differ, also from {own}")
+    longest_hours = (settings.max_waiting_time + settings.max_deployment_timeout) / 3_600_000
+    if settings.event_retention_days * 24 <= longest_hours:
+        raise InvalidSettings(
+            f"EVENT_RETENTION_DAYS={settings.event_retention_days} is not usable: a deployment may take "
+            f"{longest_hours:.0f} hours by MAX_WAITING_TIME and MAX_DEPLOYMENT_TIMEOUT"
+        )
     if settings.cloudflare_url and "{site}" not in settings.cloudflare_url:
         raise InvalidSettings(f"CLOUDFLARE_URL={settings.cloudflare_url!r} is not usable: there is no {{site}} in it")
     for name in ("cloudflare_account_id", "cloudflare_api_token"):

@@ -24,7 +24,8 @@ from shared.pipeline import ACK_WAIT_SECONDS, ACTORS, BY_NAME, ORDER
 from shared.settings import Settings
 from shared.telemetry import log
 
-_DAY = 86_400.0
+_HOUR = 3_600.0
+_DAY = 24 * _HOUR
 _OLDEST_SERVER = (2, 12, 5)
 SETUP_SECONDS = 30.0
 """How long a cluster may take to elect its leaders before it takes streams."""
@@ -62,14 +63,14 @@ def streams(settings: Settings) -> tuple[StreamConfig, ...]:
             name=subjects.EVENT_STREAM,
             description="The journal: what happened",
             subjects=[subjects.ALL_EVENTS],
-            max_age=30 * _DAY,
+            max_age=settings.event_retention_days * _DAY,
         ),
         replace(
             base,
             name=subjects.LOG_STREAM,
             description="Log chunks, until they are archived",
             subjects=[subjects.ALL_LOGS],
-            max_age=2 * _DAY,
+            max_age=settings.log_retention_hours * _HOUR,
         ),
         replace(
             base,
@@ -83,7 +84,7 @@ def streams(settings: Settings) -> tuple[StreamConfig, ...]:
             name=settings.deployment_dlq_name,
             description="Dead letters: commands that were given up, with why",
             subjects=[subjects.ALL_DEAD_LETTERS],
-            max_age=14 * _DAY,
+            max_age=settings.dead_letter_retention_days * _DAY,
         ),
     )
 
