@@ -7,7 +7,7 @@ from shared.pipeline import CLEANUP, FIRST
 
 def first_command(row: AdmittedRow | EndedRow) -> Command:
     """Return the order with which an admitted deployment starts."""
-    return _command(row, FIRST.name, Work(source=row.source, target=row.target))
+    return _command(row, FIRST.name, Work(source=row.source, target=row.target, debug=row.debug))
 
 
 def cleanup_command(row: EndedRow) -> Command:

@@ -45,7 +45,7 @@ class DeployConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         timeout: milliseconds from the start to the deadline; the service's own limit holds if it is shorter.
-        debug: build afresh even what is unchanged, and let the tools say more.
+        debug: build afresh even what is unchanged, and let the package manager say more.
     """
 
     timeout: Annotated[int, Meta(gt=0)] | None = None

@@ -51,10 +51,12 @@ class Work(Message, frozen=True):
         artifact: digest of the built output's manifest, from build on.
         release: id of the release, from deploy on.
         url: public address, from deploy on.
+        debug: build afresh even what is unchanged, and let the tools say more.
     """
 
     source: str
     target: str = "local"
+    debug: bool = False
     plan: BuildPlan | None = None
     sandbox: str = ""
     artifact: str = ""

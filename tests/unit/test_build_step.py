@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 
 import pytest
+from msgspec.structs import replace
 
 from services.steps.build.handler import handle as build
 from services.steps.sandbox.handler import handle as sandbox
@@ -251,6 +252,14 @@ async def test_equal_inputs_are_not_built_again(bench: Bench) -> None:
     assert await bench.build() == Done(first.work, "unchanged: an earlier build is released again")  # type: ignore[union-attr]
     assert len(bench.sandboxes.runs) == 2
     assert "nothing changed since an earlier build" in bench.log
+
+
+async def test_a_deployment_with_debug_is_built_again_and_its_tools_say_more(bench: Bench) -> None:
+    await bench.build()
+    command = await bench.command("build", SOURCE)
+    await build(replace(command, work=replace(command.work, debug=True)), bench.ports)
+    assert bench.sandboxes.shells.count("npm run build") == 2
+    assert [run.env.get("npm_config_loglevel") for run in bench.sandboxes.runs[-1:]] == ["verbose"]
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import msgspec
 
 from services.steps.build.attempt import Attempt, Finished
 from services.steps.build.inputs import build_key, earlier_artifact
-from services.steps.build.install import PNPM, QUIET, provide_dependencies
+from services.steps.build.install import PNPM, QUIET, provide_dependencies, verbosity
 from services.steps.build.output import store_output, store_static
 from shared.blobs import load_manifest
 from shared.contracts.errors import ZepidError
@@ -50,7 +50,8 @@ async def _built(attempt: Attempt) -> Done:
         return _done(command, await store_static(attempt), "nothing to build")
     key = build_key(attempt, await ports.sandboxes.toolchain())
     went_back = command.epoch > 0  # something was lost: trust nothing that was made earlier
-    if not went_back and (artifact := await earlier_artifact(ports.objects, key)):
+    afresh = went_back or command.work.debug
+    if not afresh and (artifact := await earlier_artifact(ports.objects, key)):
         attempt.say("nothing changed since an earlier build: releasing its output again")
         return _done(command, artifact, "unchanged: an earlier build is released again")
     await ports.sandboxes.reset(attempt.sandbox, ports.fence)
@@ -69,7 +70,7 @@ async def _prepare(command: Command, ports: Ports) -> Attempt:
 
 
 async def _run_build(attempt: Attempt) -> Finished:
-    env = {**BUILD_ENV, **attempt.variables}
+    env = {**BUILD_ENV, **verbosity(attempt), **attempt.variables}
     finished = await attempt.run("build", attempt.plan.build, attempt.plan.root, env)
     if finished.failed:
         raise attempt.error(finished)

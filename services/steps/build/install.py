@@ -33,6 +33,11 @@ _REGISTRY_SETTINGS = (".npmrc", ".yarnrc", ".yarnrc.yml", "bunfig.toml")
 _REFERENCE = re.compile(rb"\$\{?(\w+)")
 
 
+def verbosity(attempt: Attempt) -> dict[str, str]:
+    """Return what makes the package managers say more, where the deployment asks for it."""
+    return {"npm_config_loglevel": "verbose"} if attempt.command.work.debug else {}
+
+
 async def provide_dependencies(attempt: Attempt) -> None:
     """Put the project's dependencies in place.
 
@@ -66,7 +71,7 @@ async def _install(attempt: Attempt, shell: str) -> None:
     plan = attempt.plan
     custom_or_unlocked = plan.install or not plan.lock
     cwd = plan.root if custom_or_unlocked else posixpath.dirname(plan.lock) or "."
-    env = {**QUIET, **PNPM, **await _registry_variables(attempt)}
+    env = {**QUIET, **PNPM, **verbosity(attempt), **await _registry_variables(attempt)}
     finished = await attempt.run("install", shell, cwd, env)
     if finished.failed and shell == _LOCKED["npm"] and _NPM_LOCK_UNFIT.search("\n".join(finished.lines)):
         attempt.say(f"{plan.lock} does not fit package.json: installing without it; commit a new lock file", "warn")

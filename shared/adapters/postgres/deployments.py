@@ -63,6 +63,7 @@ class AdmittedRow(msgspec.Struct, frozen=True):
     organization_id: str
     source: str
     target: str
+    debug: bool
     traceparent: str
     deadline: float
 
@@ -75,6 +76,7 @@ class EndedRow(msgspec.Struct, frozen=True):
     organization_id: str
     source: str
     target: str
+    debug: bool
     traceparent: str
     outcome: str | None
     failure: Failure | None

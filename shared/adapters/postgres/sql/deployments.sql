@@ -9,14 +9,14 @@ from accept_deployment(:id, :project_id, :organization_id, :user_id, :priority, 
 delete from idempotency where created_at < now() - interval '1 day';
 
 -- name: admit
-select id, project_id, organization_id, source, target, traceparent, extract(epoch from deadline)::float8 as deadline
+select id, project_id, organization_id, source, target, debug, traceparent, extract(epoch from deadline)::float8 as deadline
 from admit_deployments(:max_running, :max_running_of_one, :deadline_seconds);
 
 -- name: point_site$
 select point_site(:id, :release_id);
 
 -- name: end_deployment^
-select decided, (ended).id, (ended).project_id, (ended).organization_id, (ended).source, (ended).target,
+select decided, (ended).id, (ended).project_id, (ended).organization_id, (ended).source, (ended).target, (ended).debug,
   (ended).traceparent, (ended).outcome, (ended).failure,
   coalesce((ended).url, '') as url, coalesce((ended).release_id, '') as release,
   (ended).admitted_at is not null as admitted, extract(epoch from (ended).deadline)::float8 as deadline
@@ -68,7 +68,7 @@ where d.outcome is null and (
 
 -- name: unfinished
 -- In the pipeline, not yet free.
-select d.id, d.project_id, d.organization_id, d.source, d.target, d.traceparent, d.outcome, d.failure,
+select d.id, d.project_id, d.organization_id, d.source, d.target, d.debug, d.traceparent, d.outcome, d.failure,
   coalesce(d.url, '') as url, coalesce(d.release_id, '') as release,
   true as admitted, extract(epoch from d.deadline)::float8 as deadline,
   extract(epoch from now() - greatest(d.admitted_at, d.ended_at))::float8 as quiet_seconds
@@ -77,7 +77,7 @@ where d.admitted_at is not null and d.freed_at is null;
 
 -- name: unshown
 -- Over since a while in the table, but not in the projection that people see.
-select d.id, d.project_id, d.organization_id, d.source, d.target, d.traceparent, d.outcome, d.failure,
+select d.id, d.project_id, d.organization_id, d.source, d.target, d.debug, d.traceparent, d.outcome, d.failure,
   coalesce(d.url, '') as url, coalesce(d.release_id, '') as release,
   d.admitted_at is not null as admitted, extract(epoch from d.deadline)::float8 as deadline,
   extract(epoch from now() - d.freed_at)::float8 as quiet_seconds
