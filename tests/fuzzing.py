@@ -10,6 +10,7 @@ import msgspec
 NOT_TRIED = ("/deploy/{deployment_id}/events", "/deploy/{deployment_id}/logs/stream")
 """Event streams do not end by themselves."""
 NOT_IN_A_SCHEMA = {
+    "POST /deploy": "templates and addresses of repositories have forms of their own",
     "POST /tokens": "the end must be in the future",
     "POST /webhooks": "the address must be a public one",
     "PATCH /webhooks/{webhook_id}": "the address must be a public one",
