@@ -50,7 +50,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     user_id: str
     id: str = ""
     priority: int = 5
-    target: str = "local"
+    target: str | None = None
     snapshot_id: str | None = None
     tree: SourceTree | None = None
     retry_of: str | None = None

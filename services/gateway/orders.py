@@ -68,7 +68,8 @@ class DeployOrder(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         source: the tree to deploy; the project's latest by default.
         init_files: the platform's template: a list of {path, content}, or a tree of folders and files.
         history_messages: the platform's messages, as a list or as its JSON; those of type `diff` change files.
-        target: where it goes live; `cloudflare` where the service is set up for it.
+        target: where it goes live, by default as the project's settings say; `cloudflare` where the service is
+            set up for it.
         config: how to deploy.
         supersede: cancel the project's present deployment instead of being refused.
         custom_domain: a domain to serve the project at; it is asked for, and served once it is proved.
@@ -81,7 +82,7 @@ class DeployOrder(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     source: SnapshotSource | GitSource | None = None
     init_files: list[Any] | dict[str, Any] | None = None
     history_messages: Any = None
-    target: Literal["local", "cloudflare"] = "local"
+    target: Literal["local", "cloudflare"] | None = None
     config: DeployConfig | None = None
     supersede: bool = False
     custom_domain: str | None = None
@@ -112,7 +113,7 @@ async def check_order(request: GatewayRequest) -> None:
         raise ValidationFailed(faults)
     if domain := body.get(FIELD):
         checked_hostname(request, domain)
-    if (target := body.get("target", "local")) not in request.ports.settings.targets:
+    if (target := body.get("target")) is not None and target not in request.ports.settings.targets:
         raise ValidationFailed({"target": [f"The target {target} is not set up here"]})
 
 

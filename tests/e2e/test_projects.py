@@ -118,3 +118,17 @@ async def test_a_deleted_project_leaves_no_secret(world: World) -> None:
     pool = world.stand.resources.pool
     assert await pool.fetchval("select count(*) from project_variable") == 0
     assert await pool.fetchval("select variables from deployment where id = $1", deployment_id) == {}
+
+
+async def test_a_project_goes_live_where_its_settings_say_unless_the_request_does(stand: Stand) -> None:
+    async def target_of(project_id: str, **more: str) -> str:
+        deployment_id = (await stand.deploy(project_id, **more)).json()["id"]
+        found: str = await stand.resources.pool.fetchval("select target from deployment where id = $1", deployment_id)
+        return found
+
+    elsewhere, here, plain = [await stand.project() for _ in range(3)]
+    for project_id in (elsewhere, here):
+        assert (await changed(stand, project_id, {"settings": {"target": "cloudflare"}})).status_code == 200
+    assert await target_of(elsewhere) == "cloudflare"
+    assert await target_of(here, target="local") == "local"
+    assert await target_of(plain) == "local"

@@ -10,16 +10,13 @@ import re
 import time
 import zlib
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Any
-from urllib.parse import parse_qs, unquote
 from uuid import uuid4
 
-from multipart import MultipartSegment, PushMultipartParser, parse_options_header
-
 from tests.edge_world import serving
+from tests.fakes.cloudflare_http import Call, Fault, answer, read
 from tests.fakes.cloudflare_state import (
     Asset,
     Part,
@@ -40,60 +37,6 @@ ZONE = "fedcba9876543210fedcba9876543210"
 MAX_SCRIPT_BYTES = 10 * 2**20
 RATE_WINDOW = 300.0
 BASE = "/client/v4"
-
-
-@dataclass
-class Call:
-    """A request as it came."""
-
-    method: str
-    path: str
-    query: dict[str, list[str]]
-    headers: dict[str, str]
-    body: bytes
-    status: int = 0
-
-    @property
-    def token(self) -> str:
-        return self.headers.get("authorization", "").removeprefix("Bearer ")
-
-    def json(self) -> Any:
-        try:
-            return json.loads(self.body)
-        except ValueError:
-            raise Refused(400, 10021, "the body is not JSON") from None
-
-    def parts(self) -> list[Part]:
-        kind, options = parse_options_header(self.headers.get("content-type", ""))
-        if kind != "multipart/form-data":
-            raise Refused(400, 10021, f"the body is {kind or 'untyped'}, not multipart/form-data")
-        return list(_parts(self.body, options["boundary"]))
-
-
-@dataclass
-class Fault:
-    """Answers that are to fail: the next `times` requests whose method and path match.
-
-    With `after` the request takes effect, and only its answer is lost.
-    """
-
-    pattern: str
-    status: int
-    times: int = 1
-    code: int = 10001
-    message: str = "an injected failure"
-    retry_after: str | None = None
-    after: bool = False
-
-    def takes(self, call: Call) -> bool:
-        if self.times > 0 and re.search(self.pattern, f"{call.method} {call.path}"):
-            self.times -= 1
-            return True
-        return False
-
-    def raised(self) -> Refused:
-        headers = {} if self.retry_after is None else {"Retry-After": self.retry_after}
-        return Refused(self.status, self.code, self.message, headers)
 
 
 class FakeCloudflare:
@@ -164,11 +107,11 @@ class FakeCloudflare:
                 await receive()
                 await send({"type": f"lifespan.{kind}.complete"})
             return
-        call = await _read(scope, receive)
+        call = await read(scope, receive)
         if call is None:
             return
         if call.path.startswith("/_sites/"):
-            await _send(send, *self._visit(call.path.removeprefix("/_sites/")))
+            await answer(send, *self._visit(call.path.removeprefix("/_sites/")))
             return
         self.calls.append(call)
         headers: dict[str, str] = {}
@@ -179,7 +122,7 @@ class FakeCloudflare:
             call.status, headers = refused.status, refused.headers
             errors = [{"code": refused.code, "message": refused.message}]
             body = {"success": False, "errors": errors, "messages": [], "result": None}
-        await _send(send, call.status, {"content-type": "application/json", **headers}, json.dumps(body).encode())
+        await answer(send, call.status, {"content-type": "application/json", **headers}, json.dumps(body).encode())
 
     def _visit(self, rest: str) -> tuple[int, dict[str, str], bytes]:
         """Answer as the site would: the asset, else the Worker. Of `_headers` only rules for every path are known."""
@@ -203,10 +146,10 @@ class FakeCloudflare:
         faults = [fault for fault in self.faults if fault.takes(call)]
         if faults and not faults[0].after:
             raise faults[0].raised()
-        answer = await self._route(call)
+        routed = await self._route(call)
         if faults:
             raise faults[0].raised()
-        return answer
+        return routed
 
     async def _route(self, call: Call) -> tuple[int, Any]:
         for method, pattern, handle in self._routes:
@@ -442,42 +385,6 @@ def _routes(fake: FakeCloudflare) -> list[tuple[str, str, Callable[..., Any]]]:
         ("GET", f"{hostnames}/(?P<hostname>[^/]+)", fake.get_hostname),
         ("DELETE", f"{hostnames}/(?P<hostname>[^/]+)", fake.delete_hostname),
     ]
-
-
-async def _send(send: Any, status: int, headers: Mapping[str, str], body: bytes) -> None:
-    raw = [(name.encode(), value.encode()) for name, value in headers.items()]
-    await send({"type": "http.response.start", "status": status, "headers": raw})
-    await send({"type": "http.response.body", "body": body})
-
-
-async def _read(scope: Any, receive: Any) -> Call | None:
-    """Read a request; None when the caller went away before its end."""
-    body = bytearray()
-    more = True
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            return None
-        body += message.get("body", b"")
-        more = message.get("more_body", False)
-    headers = {name.decode(): value.decode() for name, value in scope["headers"]}
-    query = parse_qs(scope["query_string"].decode())
-    return Call(scope["method"], unquote(scope["path"]), query, headers, bytes(body))
-
-
-def _parts(body: bytes, boundary: str) -> Iterator[Part]:
-    limits = {"max_segment_count": 100_000, "max_segment_size": 2**30}
-    with PushMultipartParser(boundary, content_length=len(body), **limits) as parser:
-        segment: MultipartSegment | None = None
-        data = bytearray()
-        for event in parser.parse(body):
-            if isinstance(event, MultipartSegment):
-                segment, data = event, bytearray()
-            elif event:
-                data += event
-            elif segment is not None:
-                headers = {name.lower(): value for name, value in segment.headerlist}
-                yield Part(segment.name, segment.filename, headers.get("content-type"), bytes(data))
 
 
 @asynccontextmanager

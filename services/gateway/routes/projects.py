@@ -3,7 +3,7 @@
 import re
 import secrets
 import string
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from litestar import Response, delete, get, patch, post
@@ -32,6 +32,7 @@ _CHANGE = Example(
     summary="Another build command, the output folder detected again",
     value={"settings": {"buildCommand": "npm run build:prod", "outputDirectory": None}},
 )
+Target = Literal["local", "cloudflare"]
 IfMatch = Annotated[
     str | None, HeaderParameter(name="If-Match", description="The `ETag` that the project was read with")
 ]
@@ -45,12 +46,14 @@ class ProjectSettings(msgspec.Struct, frozen=True, rename="camel", omit_defaults
         install_command: shell command that installs dependencies.
         build_command: shell command that builds.
         output_directory: folder that the build writes to.
+        target: where it goes live, `local` by default.
     """
 
     root_directory: str | None = None
     install_command: str | None = None
     build_command: str | None = None
     output_directory: str | None = None
+    target: Target | None = None
 
 
 class NewProject(msgspec.Struct, frozen=True, rename="camel"):
@@ -69,6 +72,7 @@ class ChangedSettings(msgspec.Struct, frozen=True, rename="camel", forbid_unknow
     install_command: str | msgspec.UnsetType | None = msgspec.UNSET
     build_command: str | msgspec.UnsetType | None = msgspec.UNSET
     output_directory: str | msgspec.UnsetType | None = msgspec.UNSET
+    target: Target | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class ChangedProject(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):

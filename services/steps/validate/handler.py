@@ -37,6 +37,8 @@ async def _deployable(command: Command, ports: Ports) -> DeploymentRecord:
         raise ZepidError("PROJECT_NOT_FOUND", f"the deployment's project {command.project_id} is gone")
     if not record.project_active:
         raise ZepidError("PROJECT_INACTIVE", f"project {command.project_id} is not active")
+    if command.work.target not in ports.settings.targets:
+        raise ZepidError("DEPLOYMENT_VALIDATION_FAILED", f"the target {command.work.target} is not set up here")
     return record
 
 

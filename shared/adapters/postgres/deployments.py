@@ -133,7 +133,7 @@ class Deployments:
         organization_id: str,
         user_id: str,
         priority: int,
-        target: str,
+        target: str | None,
         snapshot_id: str | None,
         traceparent: str,
         max_waiting: int,

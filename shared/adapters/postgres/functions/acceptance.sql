@@ -102,6 +102,11 @@ begin
   raise exception using errcode = 'ZD001', message = p_verdict;
 end $$;
 
+-- Where a project goes live unless the request says so itself.
+create or replace function project_target(p_project_id text) returns text language sql stable as $$
+  select coalesce((select settings ->> 'target' from project_settings where project_id = p_project_id), 'local')
+$$;
+
 -- verdict: accepted | repeated | key_reused | not_found | inactive | locked | in_progress (active_id, active_state)
 --   | snapshot_not_found | from_project | expired (the source to deploy again is no longer kept) | quota_exceeded | rate_limited (retry_after) | queue_full
 -- Whoever reads it sees the order of the checks. The same id again is accepted again and changes nothing.
@@ -171,7 +176,7 @@ begin
   insert into deployment (id, project_id, organization_id, user_id, priority, target, timeout_seconds, debug, source,
       origin, site, settings, variables, traceparent, retry_of, accepted_at)
     values (p_id, p_project_id, p_organization_id, p_user_id,
-      coalesce(v_origin.priority, p_priority), coalesce(v_origin.target, p_target),
+      coalesce(v_origin.priority, p_priority), coalesce(v_origin.target, p_target, project_target(p_project_id)),
       coalesce(v_origin.timeout_seconds, p_timeout_seconds), coalesce(v_origin.debug, p_debug),
       coalesce(v_source.manifest, ''), coalesce(v_source.origin, '{}'), site_of(p_project_id, p_organization_id),
       coalesce(v_origin.settings, (select settings from project_settings where project_id = p_project_id), '{}'),

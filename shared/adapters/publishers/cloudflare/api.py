@@ -109,15 +109,14 @@ class CloudflareApi:
                 PUBLISH_TARGET_MISSING; a `CloudflareRefusal` where Cloudflare answered.
         """
         request = self._request(method, path, json, parts, token or self._token)
-        for tried in range(tries):
-            failure = await self._try(request)
-            if not isinstance(failure, ZepidError):
-                return failure.result
-            pause = _pause_after(failure, tried, first_pause)
-            if tried + 1 == tries or pause is None:
-                raise failure
+        tried = 0
+        while isinstance(answer := await self._try(request), ZepidError):
+            pause = _pause_after(answer, tried, first_pause)
+            tried += 1
+            if tried >= tries or pause is None:
+                raise answer
             await self._pause(pause)
-        raise AssertionError("a call is tried at least once")
+        return answer.result
 
     def _request(self, method: str, path: str, json: Any, parts: Sequence[Part], token: str) -> httpx.Request:
         headers = {"authorization": f"Bearer {token}"}
