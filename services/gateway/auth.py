@@ -42,7 +42,7 @@ def require_rules(app: Litestar) -> None:
     """Refuse to start with a route that does not say who may call it."""
     for route in app.routes:
         for handler in getattr(route, "route_handlers", ()):
-            if _RULE not in handler.opt and handler.fn.__module__.startswith("services."):
+            if _RULE not in handler.opt and handler.http_methods != {"OPTIONS"}:
                 raise ImproperlyConfiguredException(f"{route.path} has no access rule")
 
 

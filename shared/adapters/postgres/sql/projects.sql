@@ -41,7 +41,9 @@ left join site s on s.project_id = p.id
 left join project_settings t on t.project_id = p.id
 where (:organization_id::text is null or p.organization_id = :organization_id)
   and not exists (select from deleted_project where project_id = p.id)
-  and (:after::text is null or (p.created_at, p.id) < (select c.created_at, c.id from project c where c.id = :after))
+  and (:after::text is null or (p.created_at, p.id) < (
+    select c.created_at, c.id from project c
+    where c.id = :after and (:organization_id::text is null or c.organization_id = :organization_id)))
 order by p.created_at desc, p.id desc
 limit :limit;
 

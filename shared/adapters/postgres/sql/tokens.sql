@@ -29,7 +29,9 @@ select id, name, prefix, scopes, organization_id, user_id, created_by,
 from api_key k
 where (:organization_id::text is null or organization_id = :organization_id)
   and (:revoked or revoked_at is null)
-  and (:after::text is null or (k.created_at, k.id) < (select c.created_at, c.id from api_key c where c.id = :after))
+  and (:after::text is null or (k.created_at, k.id) < (
+    select c.created_at, c.id from api_key c
+    where c.id = :after and (:organization_id::text is null or c.organization_id = :organization_id)))
 order by k.created_at desc, k.id desc
 limit :limit;
 
