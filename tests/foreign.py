@@ -34,12 +34,14 @@ class Owned:
     project_id: str
     deployment_id: str
     token_id: str
+    webhook_id: str
+    delivery_id: str
     sequence: int
 
     @property
     def marks(self) -> tuple[str, ...]:
         """What no answer to a stranger may contain."""
-        return VICTIM, self.project_id, self.deployment_id, self.token_id
+        return VICTIM, self.project_id, self.deployment_id, self.token_id, self.webhook_id, self.delivery_id
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,8 @@ PATH = {
     "project_id": Parameter(lambda its: its.project_id, "none"),
     "deployment_id": Parameter(lambda its: its.deployment_id, "deploy_none"),
     "token_id": Parameter(lambda its: its.token_id, "key_none"),
+    "webhook_id": Parameter(lambda its: its.webhook_id, "hook_none"),
+    "delivery_id": Parameter(lambda its: its.delivery_id, "delivery_none"),
     "sequence": Parameter(lambda its: its.sequence, 987_654),
     "digest": _same(blake3(b"bytes").hexdigest()),
     "name": _same("SECRET"),
@@ -73,7 +77,7 @@ QUERY = {
     "actor": PATH["token_id"],
     "orgId": Parameter(lambda _: VICTIM, "no-such-organisation"),
 }
-CURSORS = {"GET /projects": PATH["project_id"], "GET /tokens": PATH["token_id"]}
+CURSORS = {"GET /projects": PATH["project_id"], "GET /tokens": PATH["token_id"], "GET /webhooks": PATH["webhook_id"]}
 """Lists whose cursor is the id of a thing."""
 """Query parameters that name things; others are not tried."""
 
@@ -93,6 +97,8 @@ BODIES: dict[str, Body] = {
     "DELETE /status/dlq/{sequence}": lambda _: {"reason": "planted"},
     "POST /tokens": lambda _: {"name": "planted", "scopes": ["read"], "orgId": VICTIM},
     "POST /tokens/{token_id}/rotate": lambda _: {"overlapSeconds": 60},
+    "POST /webhooks": lambda _: {"url": "http://127.0.0.1:9/planted", "orgId": VICTIM},
+    "PATCH /webhooks/{webhook_id}": lambda _: {"url": "http://127.0.0.1:9/planted"},
 }
 """For each route that takes a body one that is valid, and names the victim wherever it can."""
 
@@ -186,7 +192,9 @@ async def own_everything(victim: httpx.AsyncClient, bus: Bus) -> Owned:
     order = {"projectId": project, "orgId": VICTIM, "userId": "vera"}
     deployment = (await made("POST", "/deploy", json=order))["deploymentId"]
     token = (await made("POST", "/tokens", 201, json={"name": "theirs", "scopes": ["read"]}))["token"]["id"]
-    return Owned(project, deployment, token, await _bury(bus, project, deployment))
+    webhook = (await made("POST", "/webhooks", 201, json={"url": "http://127.0.0.1:9/theirs"}))["webhook"]["id"]
+    delivery = (await made("POST", f"/webhooks/{webhook}/test", 202))["delivery"]["id"]
+    return Owned(project, deployment, token, webhook, delivery, await _bury(bus, project, deployment))
 
 
 async def _bury(bus: Bus, project_id: str, deployment_id: str) -> int:

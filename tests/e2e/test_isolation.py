@@ -78,6 +78,7 @@ async def resources(nats_server: str, database_url: str, tmp_path: Path) -> Asyn
         postgres_url=database_url,
         object_store_url=f"file://{tmp_path}/objects",
         encryption_keys=Fernet.generate_key().decode(),
+        webhook_allowed_networks="127.0.0.0/8",
     )
     async with open_resources(settings, "test") as resources:
         yield resources

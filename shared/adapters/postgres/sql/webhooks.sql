@@ -11,7 +11,9 @@ select * from webhook where id = :id;
 -- name: page
 select * from webhook
 where (:organization_id::text is null or organization_id = :organization_id)
-  and (:after::text is null or (created_at, id) < (select c.created_at, c.id from webhook c where c.id = :after))
+  and (:after::text is null or (created_at, id) < (
+    select c.created_at, c.id from webhook c
+    where c.id = :after and (:organization_id::text is null or c.organization_id = :organization_id)))
 order by created_at desc, id desc
 limit :limit;
 
