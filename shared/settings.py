@@ -22,6 +22,12 @@ ObjectStoreUrl = Annotated[str, Meta(pattern=r"^(file://|s3://|memory:)")]
 SitePattern = Annotated[str, Meta(pattern=r"^https?://.*\{site\}")]
 Address = Annotated[str, Meta(pattern=r"^(\[[0-9a-fA-F:]+\]|[^\s:/]+):\d{1,5}$")]
 Origins = Annotated[str, Meta(pattern=r"^(\s*https?://[^\s,/]+\s*(,|$))*$")]
+Url = Annotated[str, Meta(pattern="^(https?://[^ ]+)?$")]
+Claim = Annotated[str, Meta(min_length=1)]
+Scopes = Annotated[str, Meta(pattern="^((read|deploy|admin)([ ,]+|$))*$")]
+_PUBLIC_KEY_ALGORITHMS = frozenset(
+    {"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519"}
+)
 
 
 _DNS_PORT = 53
@@ -62,6 +68,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         edge_url: public address pattern of sites with `{site}` in it.
         allowed_origins: browser origins that may call the API, separated by commas.
         earlier_assets_seconds: how long hashed files of a release stay reachable after it was replaced.
+        jwt_issuer: issuer of the JWTs that are accepted; with `jwt_audience` and `jwks_url`, or none of them.
+        jwt_audience: the audience that a JWT must name.
+        jwks_url: where the issuer publishes its keys.
+        jwt_algorithms: signature algorithms that count, separated by commas; of public keys only.
+        jwt_leeway: seconds by which clocks may differ.
+        jwt_user_claim: the claim, or path of claims separated by dots, that names the user.
+        jwt_organization_claim: likewise the one organisation that the user acts for.
+        jwt_scope_claim: likewise what it may do, of `read`, `deploy`, `admin`; others are ignored.
+        jwt_scopes: what it may do where there is no such claim; by default nothing.
+        session_url: the platform's endpoint that tells whose session a cookie is; "" = cookies do not count.
+        session_cookie: name of that cookie.
+        session_user_claim, session_organization_claim, session_scope_claim: as of JWTs, in its answer.
+        session_scopes: what a session may do where the answer does not say.
+        session_kept_seconds: how long an answer is believed, so how long a session may outlive its end.
         edge_address: host:port at which the edge itself listens, for probes.
         git_allowed_networks: networks such as `10.1.0.0/16`, separated by commas, whose git servers may be asked
             besides public ones, without encryption, too.
@@ -96,6 +116,22 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     git_allowed_networks: str = ""
     templates_dir: str = ""
     allowed_origins: Origins = ""
+    jwt_issuer: str = ""
+    jwt_audience: str = ""
+    jwks_url: Url = ""
+    jwt_algorithms: str = "RS256,ES256,EdDSA"
+    jwt_leeway: Annotated[int, Meta(ge=0, le=300)] = 30
+    jwt_user_claim: Claim = "sub"
+    jwt_organization_claim: Claim = "org_id"
+    jwt_scope_claim: str = "scope"
+    jwt_scopes: Scopes = ""
+    session_url: Url = ""
+    session_cookie: Claim = "better-auth.session_token"
+    session_user_claim: Claim = "user.id"
+    session_organization_claim: Claim = "session.activeOrganizationId"
+    session_scope_claim: str = ""
+    session_scopes: Scopes = "deploy"
+    session_kept_seconds: Annotated[float, Meta(ge=0, le=60)] = 5.0
     max_concurrent_deployments: Positive = 5
     max_concurrent_per_organization: Positive = 3
     max_waiting_per_organization: Positive = 25
@@ -175,6 +211,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return networks_of(self.webhook_allowed_networks)
 
     @property
+    def jwt_algorithm_list(self) -> list[str]:
+        """The accepted signature algorithms as a list."""
+        return [name for name in self.jwt_algorithms.replace(" ", "").split(",") if name]
+
+    @property
     def deadline_seconds(self) -> float:
         """How long an admitted deployment may take."""
         return self.max_deployment_timeout / 1000
@@ -211,6 +252,17 @@ def _check_tracing(environ: Mapping[str, str]) -> None:
     for name in ("OTEL_EXPORTER_OTLP_PROTOCOL", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"):
         if (given := environ.get(name)) and given != "http/protobuf":
             raise InvalidSettings(f"{name}={given!r} is not usable: traces are sent by http/protobuf")
+
+
+def _check_access(settings: Settings) -> None:
+    """Refuse what would leave open who is let in."""
+    issuer = (settings.jwt_issuer, settings.jwt_audience, settings.jwks_url)
+    if any(issuer) and not all(issuer):
+        raise InvalidSettings("JWT_ISSUER, JWT_AUDIENCE and JWKS_URL are needed together")
+    if not settings.jwt_algorithm_list or not _PUBLIC_KEY_ALGORITHMS.issuperset(settings.jwt_algorithm_list):
+        raise InvalidSettings(f"JWT_ALGORITHMS must name some of {', '.join(sorted(_PUBLIC_KEY_ALGORITHMS))}")
+    if settings.session_url and "*" in settings.allowed_origins:
+        raise InvalidSettings("ALLOWED_ORIGINS must name every origin in full where SESSION_URL is set")
 
 
 def _check_together(settings: Settings) -> None:

@@ -1,7 +1,7 @@
 """Where the server is and with which token to speak to it.
 
 Looked up in this order: options, ZEPID_URL and ZEPID_TOKEN, the nearest `.zepid/client.json` in the
-folder or above it, the user's own file, which `zepid up` writes so that every folder works.
+folder or above it, the user's own file, which `zepid up` and `zepid login` write so that every folder works.
 """
 
 import os
@@ -37,9 +37,19 @@ def save_connection(data_dir: Path, connection: Connection, environ: Mapping[str
 
     Both files are readable by their owner only.
     """
-    for folder in (data_dir, state_dir(environ)):
-        folder.mkdir(parents=True, exist_ok=True)
-        write_private(folder / _FILE_NAME, msgspec.json.encode(connection))
+    _write(data_dir, connection)
+    remember_connection(connection, environ)
+
+
+def remember_connection(connection: Connection, environ: Mapping[str, str] = os.environ) -> Path:
+    """Make this server the user's latest, for folders that know no other; return the file."""
+    return _write(state_dir(environ), connection)
+
+
+def _write(folder: Path, connection: Connection) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    write_private(folder / _FILE_NAME, msgspec.json.encode(connection))
+    return folder / _FILE_NAME
 
 
 def write_private(path: Path, data: bytes) -> None:

@@ -18,6 +18,7 @@ from services.cli.options import Json, Token, Url
 
 EXTENSIONS = (
     "services.cli.up",
+    "services.cli.access",
     "services.cli.control",
     "services.cli.projects",
     "services.cli.env",

@@ -3,7 +3,6 @@
 from typing import Any
 
 from litestar import Litestar
-from litestar.config.cors import CORSConfig
 from litestar.datastructures import State
 
 from services.gateway.audit import record_writes
@@ -15,7 +14,7 @@ from services.gateway.head import answer_head
 from services.gateway.methods import methods_at
 from services.gateway.openapi import openapi_config
 from services.gateway.ports import Gateway, GatewayPorts, GatewayRequest
-from services.gateway.request_id import HEADER, echo_request_id
+from services.gateway.request_id import echo_request_id
 from services.gateway.routes import (
     audit,
     control,
@@ -66,9 +65,7 @@ _ROUTES = (
     webhooks,
     webhook_deliveries,
 )
-_LOCALHOST = r"https?://(localhost|127\.0\.0\.1|\[::1\]|[a-z0-9-]+\.localhost)(:\d+)?$"
 _BODY_BYTES = 1024 * 1024
-_CORS_SECONDS = 86_400
 
 
 class GatewayApp(Litestar):
@@ -111,21 +108,9 @@ def create_app(ports: GatewayPorts) -> Litestar:
         before_send=[echo_request_id, record_writes(gateway.ledger)],
         on_startup=[require_rules, gateway.start],
         on_shutdown=[gateway.stop],
-        cors_config=_cors(ports),
+        cors_config=gateway.cors,
         openapi_config=openapi_config(),
         plugins=[StructSchemas()],
         request_max_body_size=_BODY_BYTES,
         logging_config=None,
-    )
-
-
-def _cors(ports: GatewayPorts) -> CORSConfig:
-    """Browsers may call from the configured origins, and from localhost in development."""
-    development = ports.settings.environment == "development"
-    return CORSConfig(
-        allow_origins=list(ports.allowed_origins),
-        allow_origin_regex=_LOCALHOST if development else None,
-        allow_credentials=True,
-        expose_headers=[HEADER, "Retry-After", "X-RateLimit-Limit", "X-RateLimit-Window", "X-Next-Cursor"],
-        max_age=_CORS_SECONDS,
     )

@@ -13,10 +13,13 @@ from litestar.exceptions import ImproperlyConfiguredException
 from litestar.handlers import BaseRouteHandler
 
 from services.gateway.access.caller import Caller, Proof
+from services.gateway.access.identity_tokens import IdentityTokens
 from services.gateway.access.keys import Keys
 from services.gateway.access.ledger import Ledger
+from services.gateway.access.sessions import Sessions
 from shared.adapters.postgres.tokens import TOKEN_PREFIX, Tokens
 from shared.contracts.errors import ZepidError
+from shared.settings import Settings
 
 _RULE = "access"
 _CHECK_FIRST = "check_first"
@@ -49,8 +52,10 @@ def require_rules(app: Litestar) -> None:
 class Gate:
     """Lets requests pass whose caller is known and may do what the route does."""
 
-    def __init__(self, tokens: Tokens, ledger: Ledger) -> None:
+    def __init__(self, tokens: Tokens, ledger: Ledger, settings: Settings, allows: Callable[[str], bool]) -> None:
         self._keys = Keys(tokens, ledger)
+        self._identity_tokens = IdentityTokens(settings) if settings.jwks_url else None
+        self._sessions = Sessions(settings, allows) if settings.session_url else None
 
     async def admit(self, connection: Connection, handler: BaseRouteHandler) -> None:
         """Apply the route's rule; every request to every route goes through here."""
@@ -67,14 +72,26 @@ class Gate:
         """Look up every API key again: one was revoked or has a new token."""
         self._keys.forget()
 
+    async def close(self) -> None:
+        """Close the connections to whoever is asked about callers."""
+        for asked in (self._identity_tokens, self._sessions):
+            if asked is not None:
+                await asked.close()
+
     async def _caller(self, connection: Connection) -> Caller:
-        kind, _, token = connection.headers.get("authorization", "").partition(" ")
+        """Return who calls: by the bearer token, or by the session cookie where there is no `Authorization`."""
+        authorization = connection.headers.get("authorization")
+        if authorization is None and self._sessions and (cookie := self._sessions.cookie_in(connection)):
+            return _valid(await self._sessions.prove(cookie)).caller
+        kind, _, token = (authorization or "").partition(" ")
         if kind.lower() != "bearer" or not token:
             raise ZepidError("UNAUTHORIZED", "The request carries no bearer token")
         return _valid(await self._proof(token.strip())).caller
 
     async def _proof(self, token: str) -> Proof | None:
-        return await self._keys.prove(token) if token.startswith(TOKEN_PREFIX) else None
+        if token.startswith(TOKEN_PREFIX):
+            return await self._keys.prove(token)
+        return await self._identity_tokens.prove(token) if self._identity_tokens else None
 
 
 def _valid(proof: Proof | None) -> Proof:

@@ -14,6 +14,7 @@ from services.gateway.auth import Gate
 from services.gateway.background import Background
 from services.gateway.feed import Feed
 from services.gateway.health import Health
+from services.gateway.origins import cors_of
 from services.gateway.queue_estimate import QueueEstimate
 from services.gateway.shown_log import shown_chunk
 from services.gateway.stories import Stories
@@ -103,7 +104,8 @@ class Gateway:
         self.stories = Stories(self.events, ports.deployments)
         self.background = Background()
         self.ledger = Ledger(ports.audit, ports.tokens)
-        self.gate = Gate(ports.tokens, self.ledger)
+        self.cors = cors_of(ports.settings, ports.allowed_origins)
+        self.gate = Gate(ports.tokens, self.ledger, ports.settings, self.cors.is_origin_allowed)
         self.waker = Waker(ports.bus, self.background)
         self.health = Health(ports.overview, ports.bus, ports.artifacts)
         self.domain_checks = Checks(ports.settings)
@@ -122,6 +124,7 @@ class Gateway:
         await self.logs.stop()
         await self.background.drain()
         await self.ledger.stop()
+        await self.gate.close()
 
 
 class GatewayRequest(Request[None, Caller, State]):

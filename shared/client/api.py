@@ -29,11 +29,13 @@ from shared.client.answers import (
     SourceState,
     WholeLetter,
 )
+from shared.client.audit import Audit
 from shared.client.domains import Domains
 from shared.client.env import Env
 from shared.client.errors import ApiError, ServerAway
 from shared.client.quota import Quota
 from shared.client.sse import ServerEvent, Subscription
+from shared.client.tokens import Tokens
 from shared.client.transport import Transport
 from shared.client.webhooks import Webhooks
 from shared.ports import Manifest
@@ -53,8 +55,10 @@ class Client(Transport):
     Every method raises `ApiError` when the service refuses and `ServerAway` when nobody answers.
 
     Attributes:
+        audit: who did what.
         domains: custom domains of projects.
         env: environment variables of projects.
+        tokens: API keys.
         webhooks: whom the organisation wants to be told.
     """
 
@@ -63,9 +67,11 @@ class Client(Transport):
     ) -> None:
         super().__init__(base_url, token, timeout)
         self._patience = patience
+        self.audit = Audit(self)
         self.domains = Domains(self)
         self.quota = Quota(self)
         self.env = Env(self)
+        self.tokens = Tokens(self)
         self.webhooks = Webhooks(self)
 
     async def __aenter__(self) -> Self:

@@ -23,7 +23,7 @@ class Transport:
         self.http = httpx.AsyncClient(
             base_url=self.base_url,
             verify=httpx.URL(self.base_url).scheme != "http",
-            trust_env=not _is_loopback(self.base_url),
+            trust_env=not is_loopback(self.base_url),
             headers={"authorization": f"Bearer {token}"} if token else {},
             timeout=httpx.Timeout(timeout, connect=5.0),
             limits=httpx.Limits(max_connections=_CONNECTIONS, max_keepalive_connections=_CONNECTIONS),
@@ -58,7 +58,7 @@ class Transport:
         return response
 
 
-def _is_loopback(url: str) -> bool:
+def is_loopback(url: str) -> bool:
     """Whether the server is this machine, which no proxy of the environment can reach."""
     host = httpx.URL(url).host
     return host in ("localhost", "::1") or host.startswith("127.")
