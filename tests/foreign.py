@@ -21,10 +21,14 @@ from services.gateway.auth import rule_of
 from shared.adapters.jetstream.bus import Bus, encode
 from shared.adapters.jetstream.dead_letters import DeadLetters
 from shared.contracts.messages import Command, DeadLetter, Work
+from shared.ports import Manifest
+from shared.resources import Resources
 from shared.settings import Settings
 
 VICTIM = "victim-org-7f3b"
 ATTACKER = "attacker-org"
+HOSTNAME = "shop.victims-7f3b.com"
+"""A domain of the victim's project."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,7 @@ class Owned:
     project_id: str
     deployment_id: str
     token_id: str
+    release_id: str
     webhook_id: str
     delivery_id: str
     sequence: int
@@ -41,7 +46,8 @@ class Owned:
     @property
     def marks(self) -> tuple[str, ...]:
         """What no answer to a stranger may contain."""
-        return VICTIM, self.project_id, self.deployment_id, self.token_id, self.webhook_id, self.delivery_id
+        ids = (self.project_id, self.deployment_id, self.token_id, self.release_id, self.webhook_id, self.delivery_id)
+        return VICTIM, HOSTNAME, *ids
 
 
 @dataclass(frozen=True)
@@ -61,9 +67,11 @@ def _same(value: Any) -> Parameter:
 
 
 PATH = {
-    "project_id": Parameter(lambda its: its.project_id, "none"),
+    "project_id": Parameter(lambda its: its.project_id, "project-none"),
     "deployment_id": Parameter(lambda its: its.deployment_id, "deploy_none"),
     "token_id": Parameter(lambda its: its.token_id, "key_none"),
+    "release_id": Parameter(lambda its: its.release_id, "rel_none"),
+    "hostname": Parameter(lambda _: HOSTNAME, "none.victims-7f3b.com"),
     "webhook_id": Parameter(lambda its: its.webhook_id, "hook_none"),
     "delivery_id": Parameter(lambda its: its.delivery_id, "delivery_none"),
     "sequence": Parameter(lambda its: its.sequence, 987_654),
@@ -97,6 +105,10 @@ BODIES: dict[str, Body] = {
     "DELETE /status/dlq/{sequence}": lambda _: {"reason": "planted"},
     "POST /tokens": lambda _: {"name": "planted", "scopes": ["read"], "orgId": VICTIM},
     "POST /tokens/{token_id}/rotate": lambda _: {"overlapSeconds": 60},
+    "PATCH /projects/{project_id}": lambda _: {"name": "Planted"},
+    "POST /projects/{project_id}/domains": lambda _: {"hostname": "planted.victims-7f3b.com"},
+    "POST /projects/{project_id}/lock": lambda _: {"reason": "planted"},
+    "POST /projects/{project_id}/rollback": lambda its: {"releaseId": its.release_id},
     "POST /webhooks": lambda _: {"url": "http://127.0.0.1:9/planted", "orgId": VICTIM},
     "PATCH /webhooks/{webhook_id}": lambda _: {"url": "http://127.0.0.1:9/planted"},
 }
@@ -134,13 +146,21 @@ class Endpoint:
         return named | ({"cursor": CURSORS[self.name]} if self.name in CURSORS else {})
 
     @property
+    def owned_in_project(self) -> bool:
+        """Whether it names a project and something in it that belongs to one project only."""
+        return "project_id" in self.fields and any(PATH[it].owned for it in self.fields if it != "project_id")
+
+    @property
     def names_owned(self) -> bool:
         return any(PATH[field].owned for field in self.fields)
 
-    def filled(self, its: Owned, *, missing: bool = False) -> str:
-        """Return the path, with things of the victim's or with what nobody has."""
-        parts = {field: PATH[field].missing if missing else PATH[field].foreign(its) for field in self.fields}
-        return self.path.format(**parts)
+    def filled(self, its: Owned, *, missing: bool = False, **own: str) -> str:
+        """Return the path, with things of the victim's or with what nobody has; `own` is used instead where it fits."""
+        return self.path.format(**self.values(its, missing=missing) | own)
+
+    def values(self, its: Owned, *, missing: bool = False) -> dict[str, Any]:
+        """Return what its path parameters are filled with."""
+        return {field: PATH[field].missing if missing else PATH[field].foreign(its) for field in self.fields}
 
     def content(self, its: Owned) -> dict[str, Any]:
         """Return the body as arguments of httpx."""
@@ -178,7 +198,7 @@ def _endpoints(app: Litestar) -> Iterator[Endpoint]:
                 yield Endpoint(str(method), route.path_format, rule_of(handler), names, body)
 
 
-async def own_everything(victim: httpx.AsyncClient, bus: Bus) -> Owned:
+async def own_everything(victim: httpx.AsyncClient, resources: Resources) -> Owned:
     """Make one of everything, as the victim's admin."""
 
     async def made(method: str, path: str, status: int = 200, **body: Any) -> Any:
@@ -194,7 +214,10 @@ async def own_everything(victim: httpx.AsyncClient, bus: Bus) -> Owned:
     token = (await made("POST", "/tokens", 201, json={"name": "theirs", "scopes": ["read"]}))["token"]["id"]
     webhook = (await made("POST", "/webhooks", 201, json={"url": "http://127.0.0.1:9/theirs"}))["webhook"]["id"]
     delivery = (await made("POST", f"/webhooks/{webhook}/test", 202))["delivery"]["id"]
-    return Owned(project, deployment, token, webhook, delivery, await _bury(bus, project, deployment))
+    await made("POST", f"/projects/{project}/domains", 201, json={"hostname": HOSTNAME})
+    release = await resources.deployments.insert_release(deployment, "0" * 64, Manifest({}))
+    sequence = await _bury(resources.bus, project, deployment)
+    return Owned(project, deployment, token, release, webhook, delivery, sequence)
 
 
 async def _bury(bus: Bus, project_id: str, deployment_id: str) -> int:

@@ -1,6 +1,6 @@
 """`zepid login`, `zepid token` and `zepid audit`: who may do what, and who did."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -41,8 +41,8 @@ def login(
 def create(
     name: Annotated[str, typer.Argument(help="What to call it.")],
     scope: Annotated[
-        list[Literal["read", "deploy", "admin"]] | None,
-        typer.Option("--scope", help="What it may do; a greater scope includes the lesser. [default: deploy]"),
+        list[str] | None,
+        typer.Option("--scope", metavar="read|deploy|admin", help="What it may do; the greater includes the lesser."),
     ] = None,
     org: Organization = None,
     all_orgs: Annotated[bool, typer.Option("--all-orgs", help="For every organisation.")] = False,
@@ -52,12 +52,12 @@ def create(
     url: Url = None,
     token: Token = None,
 ) -> None:
-    """Make an API key and print its token, which can't be read again."""
+    """Make an API key and print its token, which can't be read again. Without --scope it may deploy."""
     from services.cli.keys import NewKey, create_key, seconds_in
     from services.cli.session import run_with_client
 
     lifetime = seconds_in(expires) if expires else None
-    wanted = NewKey(name, tuple(scope or ["deploy"]), org, all_orgs, user, lifetime)
+    wanted = NewKey(name, tuple(scope or ("deploy",)), org, all_orgs, user, lifetime)
     run_with_client(url, token, lambda client: create_key(client, wanted, as_json=as_json))
 
 

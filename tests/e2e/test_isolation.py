@@ -39,11 +39,18 @@ class Scene:
     client: httpx.AsyncClient
     its: Owned
     stranger: dict[str, str]
+    own_project: str
 
     async def call(
-        self, endpoint: Endpoint, headers: dict[str, str], *, missing: bool = False, **query: Any
+        self,
+        endpoint: Endpoint,
+        headers: dict[str, str],
+        *,
+        missing: bool = False,
+        own: dict[str, str] | None = None,
+        **query: Any,
     ) -> httpx.Response:
-        path = endpoint.filled(self.its, missing=missing)
+        path = endpoint.filled(self.its, missing=missing, **(own or {}))
         body = endpoint.content(self.its)
         return await self.client.request(endpoint.method, path, headers=headers, params=query, **body)
 
@@ -91,15 +98,18 @@ async def scene(resources: Resources) -> AsyncIterator[Scene]:
     _, stranger = await tokens.create("stranger", ["admin"], ATTACKER, "eve")
     async with serving(resources) as (_, url), httpx.AsyncClient(base_url=url, timeout=DEADLINE) as client:
         headers = {"authorization": f"Bearer {stranger}"}
-        await client.post("/projects", json={"name": "older"}, headers=headers)
+        own = await client.post("/projects", json={"name": "older"}, headers=headers)
         async with httpx.AsyncClient(base_url=url, headers={"authorization": f"Bearer {victim}"}) as owner:
-            its = await own_everything(owner, resources.bus)
-        yield Scene(resources, client, its, headers)
+            its = await own_everything(owner, resources)
+        yield Scene(resources, client, its, headers, own.json()["project"]["id"])
 
 
-def shown(answer: httpx.Response, asked: object) -> tuple[int, str]:
+def shown(answer: httpx.Response, *asked: object) -> tuple[int, str]:
     """What an answer says, but for times, the request's id and what was asked for."""
-    return answer.status_code, _VARYING.sub("", answer.text).replace(str(asked), "ID")
+    text = _VARYING.sub("", answer.text)
+    for value in asked:
+        text = text.replace(str(value), "ID")
+    return answer.status_code, text
 
 
 async def test_no_route_answers_without_a_valid_token(scene):
@@ -137,10 +147,21 @@ async def test_what_a_path_names_of_another_organisation_answers_exactly_like_wh
     for endpoint in (endpoint for endpoint in CLOSED if endpoint.names_owned):
         foreign = await scene.call(endpoint, scene.stranger)
         missing = await scene.call(endpoint, scene.stranger, missing=True)
-        asked, unfound = endpoint.filled(scene.its), endpoint.filled(scene.its, missing=True)
-        assert shown(foreign, asked) == shown(missing, unfound), endpoint.name
+        asked, unfound = endpoint.values(scene.its), endpoint.values(scene.its, missing=True)
+        assert shown(foreign, *asked.values()) == shown(missing, *unfound.values()), endpoint.name
         assert foreign.status_code == 404, f"{endpoint.name}: {foreign.text}"
         assert await scene.facts() == before, endpoint.name
+
+
+async def test_what_another_organisation_owns_is_not_reached_through_a_project_of_ones_own(scene):
+    own, before = {"project_id": scene.own_project}, await scene.facts()
+    for endpoint in (endpoint for endpoint in CLOSED if endpoint.owned_in_project):
+        foreign = await scene.call(endpoint, scene.stranger, own=own)
+        missing = await scene.call(endpoint, scene.stranger, own=own, missing=True)
+        asked, unfound = endpoint.values(scene.its), endpoint.values(scene.its, missing=True)
+        assert shown(foreign, *asked.values()) == shown(missing, *unfound.values()), endpoint.name
+        assert foreign.status_code == 404, f"{endpoint.name}: {foreign.text}"
+    assert await scene.facts() == before
 
 
 async def test_what_a_query_names_of_another_organisation_answers_exactly_like_what_is_missing(scene):
