@@ -1,7 +1,7 @@
 """Looking at a custom domain from outside: its challenge record, and whether it leads to its site."""
 
 import asyncio
-import ipaddress
+from ipaddress import ip_address
 
 import httpx
 
@@ -10,6 +10,7 @@ from shared.adapters.postgres.domains import DomainRow
 from shared.adapters.publishers.addresses import Addresses
 from shared.domains import CHALLENGE, SITE_PATH
 from shared.domains.states import Next, after
+from shared.networks import may_be_asked
 from shared.settings import Settings
 
 _MOST_ADDRESSES = 4
@@ -52,7 +53,7 @@ class Checks:
 
     async def _answer(self, domain: DomainRow, address: str) -> str:
         """Return why an address does not answer as the site, "" if it does."""
-        if not (self._own_network or ipaddress.ip_address(address).is_global):
+        if not (self._own_network or may_be_asked(ip_address(address), ())):
             return "is a private address"
         try:
             async with asyncio.timeout(_ANSWER_SECONDS):

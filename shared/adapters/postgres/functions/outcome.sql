@@ -34,7 +34,7 @@ end $$;
 
 -- The cleanup step: the sandbox is dead; claim and slot are free again. Lost with the server, the
 -- reconciler has the cleanup done again, so the commit need not wait for the disk. The project is locked
--- before the deployment, as acceptance does it.
+-- before the deployment, as acceptance does it; one that was deleted meanwhile has no site, and so no address.
 create or replace function free_deployment(p_id text) returns boolean language plpgsql as $$
 declare
   v deployment;
@@ -45,7 +45,8 @@ begin
     where id = p_id and outcome is not null and freed_at is null returning * into v;
   if not found then return false; end if;
   if v.outcome = 'completed' then
-    update project set production_deploy_url = v.url, updated_at = now() where id = v.project_id;
+    update project set production_deploy_url = v.url, updated_at = now()
+      where id = v.project_id and exists (select from site where project_id = v.project_id);
   end if;
   return true;
 end $$;
