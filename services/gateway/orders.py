@@ -23,7 +23,7 @@ _REQUIRED = {
     "userId": "User ID is required",
 }
 KEY_HEADER = "Idempotency-Key"
-_KEY = re.compile(r"[\x20-\x7e]{1,255}")
+_KEY = re.compile(r"[!-~]{1,255}")
 _EMPTY: tuple[Any, ...] = (None, "", "[]", [], {}, False)
 
 
@@ -108,7 +108,7 @@ async def check_order(request: GatewayRequest) -> None:
         raise ValidationFailed({name: [message] for name, message in _REQUIRED.items()})
     faults = faults_in(body)
     if not _KEY.fullmatch(request.headers.get(KEY_HEADER, "none")):
-        faults[KEY_HEADER] = ["Must be 1 to 255 printable ASCII characters"]
+        faults[KEY_HEADER] = ["Must be 1 to 255 ASCII characters without spaces"]
     if faults:
         raise ValidationFailed(faults)
     if domain := body.get(FIELD):

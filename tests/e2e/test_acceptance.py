@@ -8,11 +8,14 @@ from typing import Any
 from uuid import uuid4
 
 import httpx
+import msgspec
 import pytest
 
 from infra.dev.nats import NatsServer
+from services.cli.quota_view import show_quota
 from services.reconciler.upkeep import forget_keys
 from shared.adapters.postgres.tokens import Tokens
+from shared.client import Client
 from shared.contracts.errors import ZepidError
 from shared.resources import Resources, open_resources
 from shared.settings import Settings
@@ -164,7 +167,7 @@ async def test_simultaneous_copies_of_a_request_make_one_deployment(opened: Open
         assert await on.count() == 2
 
 
-@pytest.mark.parametrize("key", ["", "x" * 256, "a\tb"])
+@pytest.mark.parametrize("key", ["", "x" * 256, "a b"])
 async def test_a_key_that_is_none_is_a_wrong_field(opened: Open, key: str) -> None:
     async with opened() as on:
         answer = await on.order(await on.project(), {"Idempotency-Key": key})
@@ -284,6 +287,25 @@ async def test_a_yearly_plan_has_its_allotment_again_every_month_and_never_more(
         assert await on.left("plan") == 2, "a unit that came back with the refresh was returned once more"
         moved = "select last_quota_refresh between now() - interval '31 days' and now() from subscription_limit"
         assert await on.resources.pool.fetchval(moved)
+
+
+async def test_the_command_line_shows_what_is_left_of_each_plan(
+    opened: Open, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with opened() as on:
+        token = on.client.headers["authorization"].removeprefix("Bearer ")
+        async with Client(str(on.client.base_url), token) as client:
+            await show_quota(client, None, as_json=False)
+            assert capsys.readouterr().out == "acme has no plan, so its deployments are not counted.\n"
+            await on.plan("plan", 5, billing_interval="year")
+            await on.accepted(await on.project())
+            await show_quota(client, None, as_json=False)
+            shown = capsys.readouterr().out
+            assert shown.splitlines()[1].split()[:4] == ["PRO", "4", "1", "0"]
+            assert "full again" in shown
+            assert "acme may deploy 4 times more" in shown
+            await show_quota(client, "acme", as_json=True)
+            assert msgspec.json.decode(capsys.readouterr().out)["remaining"] == 4
 
 
 async def test_the_quota_of_another_organisation_is_not_told(opened: Open) -> None:
