@@ -31,6 +31,8 @@ _TITLES = {
     "DEPLOYMENT_IN_PROGRESS": "Deployment in progress",
     "RATE_LIMITED": "Too Many Requests",
 }
+_FIRST_WORDS = {400: "Validation error", 404: "Resource not found", 500: "Internal server error"}
+"""What the first version said, to those who ask in its form."""
 _RETRY_SECONDS = 2
 MISSING_FIELD = re.compile(r"missing required field `(\w+)`")
 
@@ -91,7 +93,7 @@ def answer(request: AnyRequest, error: ZepidError, status: int | None = None) ->
     body = ErrorBody(
         success=False,
         error=title,
-        message=error.message,
+        message=_FIRST_WORDS.get(status, error.message) if "instanceId" in request.query_params else error.message,
         timestamp=iso_time(time.time()),
         request_id=request_id(request.scope),
         deployment_id=details.pop("deploymentId", None),
