@@ -56,6 +56,11 @@ class HttpService:
         )
         self._server = _Server(config, before_stop)
 
+    @property
+    def in_flight(self) -> int:
+        """How many requests it answers now, open streams among them."""
+        return len(self._server.server_state.tasks)
+
     async def run(self, stopping: asyncio.Event) -> None:
         """Serve until `stopping` is set, then let requests finish for a few seconds.
 

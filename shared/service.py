@@ -15,6 +15,7 @@ import uvloop
 from shared.adapters.postgres.migrate import migrate
 from shared.contracts.errors import ZepidError
 from shared.outage import insist
+from shared.pulse import Pulse
 from shared.resources import Resources, open_resources
 from shared.settings import InvalidSettings, Settings, load_settings
 from shared.telemetry import configure_logs, configure_traces, flush_traces, log
@@ -65,7 +66,12 @@ async def _serve(name: str, create: Create, settings: Settings) -> None:
         service = create(resources)
         log.info("service started", service=name)
         _say_ready()
-        await service.run(stopping)
+        beating = asyncio.create_task(Pulse(resources.bus, {name: service}).run(stopping))
+        try:
+            await service.run(stopping)
+        finally:
+            stopping.set()
+            await beating
         log.info("service stopped", service=name)
 
 

@@ -61,6 +61,11 @@ class Worker:
         self._stoppable: dict[str, asyncio.Task[None]] = {}
         self._handing_back = False
 
+    @property
+    def in_flight(self) -> int:
+        """How many commands it works on now."""
+        return len(self._running)
+
     async def run(self, stopping: asyncio.Event) -> None:
         """Work until `stopping` is set, then finish or hand back what is running."""
         self._handing_back = False

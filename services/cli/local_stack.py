@@ -27,6 +27,7 @@ from shared.adapters.postgres.migrate import migrate
 from shared.adapters.postgres.tokens import Tokens, token_hash
 from shared.client import Client, ClientError
 from shared.contracts.errors import ZepidError
+from shared.pulse import Pulse
 from shared.resources import open_resources
 from shared.service import run_together, stop_on_signals
 from shared.settings import InvalidSettings, Settings, load_settings
@@ -132,7 +133,8 @@ async def _run_services(wanted: Wanted, settings: Settings, stopping: asyncio.Ev
         await Processes(wanted.data_dir, settings).run(stopping)
         return
     async with open_resources(settings, "up") as resources:
-        await run_together({name: load(name)(resources) for name in NAMES}, stopping)
+        services = {name: load(name)(resources) for name in NAMES}
+        await run_together(services | {"pulse": Pulse(resources.bus, services)}, stopping)
 
 
 async def _greet(wanted: Wanted, settings: Settings, connection: Connection, log_file: Path) -> None:

@@ -14,7 +14,9 @@ from services.gateway.auth import Gate
 from services.gateway.background import Background
 from services.gateway.feed import Feed
 from services.gateway.health import Health
+from services.gateway.instances import Instances
 from services.gateway.origins import cors_of
+from services.gateway.overview import Glances
 from services.gateway.queue_estimate import QueueEstimate
 from services.gateway.shown_log import shown_chunk
 from services.gateway.stories import Stories
@@ -108,6 +110,8 @@ class Gateway:
         self.gate = Gate(ports.tokens, self.ledger, ports.settings, self.cors.is_origin_allowed)
         self.waker = Waker(ports.bus, self.background)
         self.health = Health(ports.overview, ports.bus, ports.artifacts)
+        self.instances = Instances()
+        self.glances = Glances(ports.overview)
         self.domain_checks = Checks(ports.settings)
         self.queue_estimate = QueueEstimate(ports.overview, ports.settings)
 
@@ -116,6 +120,7 @@ class Gateway:
         self.events.start()
         self.logs.start()
         self.ledger.start()
+        await self.instances.listen(self.ports.bus)
         await self.ports.bus.on_key_changes(self.gate.forget_keys)
 
     async def stop(self) -> None:

@@ -17,6 +17,14 @@ STOP_REQUESTS = "deployment.control.*.stop"
 KEYS_CHANGED = "gateway.control.keys-changed"
 """The core (not stored) subject on which gateways hear that an API key was revoked or has a new token."""
 
+ALIVE = "deployment.alive.*.*"
+"""Core (not stored): each running service says every few seconds that it lives."""
+
+
+def alive(service: str, instance: str) -> str:
+    """The core subject on which one instance of a service says that it lives."""
+    return f"deployment.alive.{service}.{instance}"
+
 
 def command(actor: str, deployment_id: str) -> str:
     """The subject an actor is ordered to work on a deployment at."""

@@ -9,6 +9,7 @@ from litestar import Response, get
 from services.gateway.auth import PUBLIC
 from services.gateway.backlog import ActorBacklog, backlog
 from services.gateway.health import Check
+from services.gateway.instances import Instance
 from services.gateway.ports import GatewayRequest
 from services.gateway.routes.service import SERVICE_NAME
 from shared.telemetry import SERVICE_VERSION
@@ -27,7 +28,7 @@ class HealthBody(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DetailedHealthBody(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The service's health with each check's answer and the backlog of each actor's queue."""
+    """The service's health with each check's answer, who runs, and the backlog of each actor's queue."""
 
     status: str
     timestamp: str
@@ -35,6 +36,7 @@ class DetailedHealthBody(msgspec.Struct, frozen=True, kw_only=True, omit_default
     version: str
     uptime: int
     checks: dict[str, Check]
+    services: dict[str, list[Instance]]
     queue: dict[str, ActorBacklog] | None = None
 
 
@@ -55,10 +57,11 @@ async def health(request: GatewayRequest) -> Response[HealthBody]:
 
 @get("/health/detailed", opt=PUBLIC, tags=["Health"], summary="Health with latencies and backlogs")
 async def detailed(request: GatewayRequest) -> Response[DetailedHealthBody]:
-    """200 when every dependency works, else 503; each with its latency, and what waits in the queue."""
+    """200 when every dependency works, else 503; each with its latency, which services run, what waits."""
     checks = await request.gateway.health.checks()
     queue = await backlog(request.ports.bus) if checks["queue"].healthy else None
-    body = DetailedHealthBody(**_facts(request, checks), checks=checks, queue=queue)
+    services = request.gateway.instances.by_service()
+    body = DetailedHealthBody(**_facts(request, checks), checks=checks, services=services, queue=queue)
     return Response(body, status_code=_status_code(checks))
 
 

@@ -1,5 +1,6 @@
-"""What operators ask: which deployments there are."""
+"""What operators ask: how the service is doing, which deployments there are."""
 
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
@@ -9,8 +10,11 @@ from litestar.params import QueryParameter
 
 from services.gateway.auth import READ
 from services.gateway.errors import error_responses
+from services.gateway.overview import Glance
 from services.gateway.ports import GatewayRequest
+from services.gateway.routes.service import SERVICE_NAME
 from services.gateway.status import step_of_word, word_of
+from shared.telemetry import SERVICE_VERSION
 from shared.times import iso_time
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -31,6 +35,15 @@ class DeploymentRow(msgspec.Struct, frozen=True, kw_only=True, rename="camel", o
     completed_at: str | None = None
     duration: int | None = None
     worker_url: str | None = None
+
+
+class StatusOverview(Glance, frozen=True, kw_only=True, rename="camel"):
+    """The service at a glance; `uptime` of this gateway in milliseconds."""
+
+    service: str
+    version: str
+    uptime: int
+    timestamp: str
 
 
 class DeploymentPage(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
@@ -74,6 +87,28 @@ async def deployments(
     return DeploymentPage([_row(row) for row in shown], next_cursor)
 
 
+@get(
+    "/status",
+    opt=READ,
+    tags=["Operations"],
+    summary="The service at a glance",
+    responses=error_responses(401, 403, 503),
+)
+async def overview(request: GatewayRequest) -> StatusOverview:
+    """Return how many deployments wait, run and ended, and how long the steps take; a few seconds old at most.
+
+    A token of one organisation sees the figures of its own deployments.
+    """
+    glance = await request.gateway.glances.of(request.caller.organization_id)
+    return StatusOverview(
+        service=SERVICE_NAME,
+        version=SERVICE_VERSION,
+        uptime=request.gateway.health.uptime_ms,
+        timestamp=iso_time(time.time()),
+        **{name: getattr(glance, name) for name in Glance.__struct_fields__},
+    )
+
+
 def _row(row: dict[str, Any]) -> DeploymentRow:
     finished = bool(row["finished"])
     accepted, ended = row["accepted_at"].timestamp(), row["finished_at"]
@@ -104,4 +139,4 @@ def _read_cursor(cursor: str | None) -> tuple[datetime | None, str | None]:
     return _EPOCH + timedelta(microseconds=int(moment)), deployment_id
 
 
-HANDLERS = [deployments]
+HANDLERS = [overview, deployments]

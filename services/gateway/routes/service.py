@@ -21,6 +21,7 @@ _ENDPOINTS = {
     "cancel": "POST /deploy/{id}/cancel",
     "retry": "POST /deploy/{id}/retry",
     "projects": "GET /projects",
+    "overview": "GET /status",
     "deployments": "GET /status/deployments",
     "queue": "GET /status/queue",
     "deadLetters": "GET /status/dlq",

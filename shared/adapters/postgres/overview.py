@@ -31,6 +31,33 @@ class Repair(msgspec.Struct, frozen=True):
     last_at: float
 
 
+class Total(msgspec.Struct, frozen=True):
+    """How many deployments stand at one place; without a stage nothing has happened to them yet."""
+
+    stage: str | None
+    finished: bool
+    outcome: str | None
+    count: int
+
+
+class Ended(msgspec.Struct, frozen=True):
+    """How many deployments ended in one way in the last hour and in the last day."""
+
+    outcome: str
+    hour: int
+    day: int
+
+
+class StepTime(msgspec.Struct, frozen=True):
+    """How long a step took in a window (`hour` or `day`), in milliseconds: the median and the 95th percentile."""
+
+    step: str
+    window: str
+    count: int
+    p50: float
+    p95: float
+
+
 class Overview:
     """Reads over all deployments, and the switch that stops their admission."""
 
@@ -76,3 +103,19 @@ class Overview:
     async def projected(self) -> int:
         """Return the journal's sequence up to which the status is projected; 0 before the projector's first start."""
         return int(await self._sql.projected(self._pool))
+
+    async def totals(self, organization_id: str | None) -> list[Total]:
+        """Return how many deployments there are, by where they stand: of one organisation, or with None of all."""
+        return [Total(**row) async for row in self._sql.totals(self._pool, organization_id=organization_id)]
+
+    async def ended(self, organization_id: str | None) -> list[Ended]:
+        """Return how the deployments of the last day ended."""
+        return [Ended(**row) async for row in self._sql.ended(self._pool, organization_id=organization_id)]
+
+    async def step_times(self, organization_id: str | None) -> list[StepTime]:
+        """Return how long the steps of the last day's deployments took."""
+        return [StepTime(**row) async for row in self._sql.step_times(self._pool, organization_id=organization_id)]
+
+    async def running_of(self, organization_id: str | None) -> int:
+        """Return how many deployments hold a slot, of one organisation or of all."""
+        return int(await self._sql.running_of(self._pool, organization_id=organization_id))
