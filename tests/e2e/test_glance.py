@@ -1,12 +1,14 @@
 """The service at a glance: figures of deployments, and who runs."""
 
 import asyncio
+from typing import Any
 
 from golden_states import STATES, World
 
 from shared.adapters.postgres.tokens import Tokens
 from shared.pulse import Pulse
 from tests.stand import DEADLINE, Stand
+from tests.waiting import until
 
 
 class Three:
@@ -41,9 +43,11 @@ async def test_health_names_the_instances_that_were_heard_even_without_the_datab
     pulse = Pulse(stand.resources.bus, {"build": Three(), "projector": object()})
     beating = asyncio.create_task(pulse.run(stopping))
     await stand.resources.pool.close()
-    async with asyncio.timeout(DEADLINE):
-        while not (services := (await stand.client.get("/health/detailed")).json()["services"]):
-            await asyncio.sleep(0.01)
+
+    async def heard() -> Any:
+        return (await stand.client.get("/health/detailed")).json()["services"]
+
+    services = await until(heard, DEADLINE)
     stopping.set()
     await beating
     [build] = services["build"]
