@@ -12,6 +12,8 @@ NOT_TRIED = ("/deploy/{deployment_id}/events", "/deploy/{deployment_id}/logs/str
 NOT_IN_A_SCHEMA = {
     "POST /deploy": "templates and addresses of repositories have forms of their own",
     "POST /tokens": "the end must be in the future",
+    "PATCH /projects/{project_id}": "`If-Match` must name the present state",
+    "POST /projects/{project_id}/domains": "a domain has a form of its own",
     "POST /webhooks": "the address must be a public one",
     "PATCH /webhooks/{webhook_id}": "the address must be a public one",
     "GET /deploy-status": "one of two parameters must be given",

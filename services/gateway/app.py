@@ -18,6 +18,7 @@ from services.gateway.request_id import echo_request_id
 from services.gateway.routes import (
     audit,
     control,
+    dashboard,
     dead_letters,
     deployments,
     domains,
@@ -44,6 +45,7 @@ __all__ = ["GatewayPorts", "create_app"]
 
 _ROUTES = (
     service,
+    dashboard,
     deployments,
     control,
     live,

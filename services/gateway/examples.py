@@ -19,7 +19,7 @@ _KNOWN: dict[str, Any] = {
     "workerUrl": "https://my-site-x1y2z3.example.com", "url": "https://my-site-x1y2z3.example.com",
     "snapshotId": "snap_5d41402abc4b2a76b9719d911017c592", "releaseId": "rel_7d793037a0760186574b0282f2f435e7",
     "digest": _DIGEST, "reason": "max_retries_exceeded", "version": "2.0.0", "scopes": ["deploy"],
-    "code": "BUILD_TYPE_ERROR", "class": "user", "level": "info", "stream": "stdout",
+    "hostname": "shop.example.com", "code": "BUILD_TYPE_ERROR", "class": "user", "level": "info", "stream": "stdout",
 }  # fmt: skip
 
 _TITLES = {

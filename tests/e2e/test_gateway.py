@@ -137,7 +137,7 @@ async def test_only_the_public_routes_answer_without_a_token(stand):
                     public.add(route.path)
     assert public == {
         "/", "/health", "/health/detailed", "/health/live", "/health/ready", "/openapi.json",
-        "/docs", "/docs/openapi.json", "/docs/{path:str}",
+        "/dashboard", "/docs", "/docs/openapi.json", "/docs/{path:str}",
     }  # fmt: skip
 
 

@@ -3,10 +3,9 @@
 import asyncio
 from typing import Any
 
-from golden_states import STATES, World
-
 from shared.adapters.postgres.tokens import Tokens
 from shared.pulse import Pulse
+from tests.golden_states import STATES, World
 from tests.stand import DEADLINE, Stand
 from tests.waiting import until
 

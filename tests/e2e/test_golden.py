@@ -9,10 +9,10 @@ from typing import Any
 import httpx
 import pytest
 import pytest_asyncio
-from golden_states import STATES, World
 
 from shared.resources import open_resources
 from shared.settings import load_settings
+from tests.golden_states import STATES, World
 from tests.stand import Stand, serving
 
 GOLDEN = Path(__file__).parents[1] / "golden"

@@ -27,6 +27,7 @@ _ENDPOINTS = {
     "deadLetters": "GET /status/dlq",
     "health": "GET /health",
     "metrics": "GET /metrics",
+    "dashboard": "GET /dashboard",
     "documentation": "GET /docs",
     "openapi": "GET /openapi.json",
 }

@@ -80,19 +80,19 @@ async def foreign_deployment(world: World) -> None:
 
 async def building(world: World) -> None:
     await waiting(world)
-    await _admit(world)
-    await world.stand.project_rows(*_life(world.made["deploymentId"], until="build"))
+    await admit(world)
+    await world.stand.project_rows(*life(world.made["deploymentId"], until="build"))
 
 
 async def live(world: World) -> None:
     await waiting(world)
-    await _admit(world)
-    await world.stand.project_rows(*_life(world.made["deploymentId"]))
+    await admit(world)
+    await world.stand.project_rows(*life(world.made["deploymentId"]))
 
 
 async def failed(world: World) -> None:
     await waiting(world)
-    await _admit(world)
+    await admit(world)
     await world.stand.project_rows(*_failed_life(world.made["deploymentId"]))
 
 
@@ -160,14 +160,14 @@ STATES: dict[str, Callable[[World], Awaitable[None]]] = {
 }
 
 
-async def _admit(world: World) -> None:
+async def admit(world: World) -> None:
     """What intake and the projector write of a deployment that reached its build."""
     pool = world.stand.resources.pool
     await pool.execute("update deployment set admitted_at = now() where id = $1", world.made["deploymentId"])
     await pool.execute("update project set deployment_status = 'deploying' where id = $1", world.made["projectId"])
 
 
-def _life(deployment_id: str, until: str = "") -> list[Event]:
+def life(deployment_id: str, until: str = "") -> list[Event]:
     events: list[Event] = [_admitted(deployment_id)]
     for step in STEPS:
         if step.name == until:
@@ -186,7 +186,7 @@ def _failed_life(deployment_id: str) -> list[Event]:
     error = ZepidError("BUILD_TYPE_ERROR", message, excerpt="error TS2322", file="src/App.tsx", line=3)
     failure, now = error.failure("build"), time.time()
     return [
-        *_life(deployment_id, until="build"),
+        *life(deployment_id, until="build"),
         Failed(deployment_id=deployment_id, actor="build", at=now, attempt=1, started_at=now, failure=failure),
         Ended(deployment_id=deployment_id, actor="build", at=now, outcome="failed", failure=failure),
         *_succeeded(deployment_id, "cleanup"),
