@@ -15,6 +15,7 @@ from shared.contracts import subjects
 from shared.contracts.errors import Failure, ZepidError
 from shared.contracts.messages import Command
 from shared.contracts.outcomes import Done, Outcome, Reject, Retry
+from shared.failure_log import FailureLog
 from shared.outage import insist
 from shared.pipeline import ORDER, Step
 from shared.ports import Fence, Ports
@@ -30,11 +31,12 @@ Handle = Callable[[Command, Ports], Awaitable[Outcome]]
 class Execution:
     """Runs the handler of one step."""
 
-    def __init__(self, step: Step, handle: Handle, ports: Ports, bus: Bus) -> None:
+    def __init__(self, step: Step, handle: Handle, ports: Ports, bus: Bus, failures: FailureLog | None = None) -> None:
         self._step = step
         self._handle = handle
         self._ports = ports
         self._bus = bus
+        self._failures = failures
         self._saying: set[asyncio.Task[None]] = set()
 
     async def run(self, attempt: Attempt) -> Outcome | None:
@@ -54,8 +56,10 @@ class Execution:
         try:
             name = f"process {self._step.name}"
             with span(name, attempt.traceparent, kind=SpanKind.CONSUMER, attributes=attributes) as current:
-                outcome = await self._guarded(command, ports)
+                outcome, error = await self._guarded(command, ports)
                 if outcome is not None and not isinstance(outcome, Done):
+                    if self._failures:
+                        await self._failures.keep(attempt, outcome.failure, error)
                     mark_failed(current, outcome.failure.code, outcome.failure.message)
                     step_log.write("system", f"{outcome.failure.code}: {outcome.failure.message}", level="error")
                 return outcome
@@ -75,21 +79,23 @@ class Execution:
             message = f"{self._step.name} took longer than {self._step.timeout:g} s"
             raise ZepidError("STEP_TIMEOUT", message) from error
 
-    async def _guarded(self, command: Command, ports: Ports) -> Outcome | None:
+    async def _guarded(self, command: Command, ports: Ports) -> tuple[Outcome | None, Exception | None]:
         """Turn whatever the handler raises into an outcome; nothing may escape unexplained."""
         try:
-            return await insist(partial(self._in_time, command, ports), CONNECTION_LOST)
+            return await insist(partial(self._in_time, command, ports), CONNECTION_LOST), None
         except ZepidError as error:
             if error.is_fenced:
-                return None
+                return None, None
             failure = error.failure(self._step.name)
-            return Retry(failure) if failure.retryable else Reject(failure)
+            return Retry(failure) if failure.retryable else Reject(failure), error
         except (*DATABASE_AWAY, BrokerError) as error:
             log.warning("a dependency is away", error=repr(error))
-            return Retry(self._failure("SERVICE_UNAVAILABLE", f"a dependency went away during {self._step.name}"))
-        except Exception:  # noqa: BLE001 - the boundary: a defect is logged with its trace and retried
+            away = self._failure("SERVICE_UNAVAILABLE", f"a dependency went away during {self._step.name}")
+            return Retry(away), error
+        except Exception as error:  # noqa: BLE001 - the boundary: a defect is logged with its trace and retried
             log.exception("the handler raised")
-            return Retry(self._failure("INTERNAL_ERROR", f"the {self._step.name} step met a defect of the service"))
+            defect = self._failure("INTERNAL_ERROR", f"the {self._step.name} step met a defect of the service")
+            return Retry(defect), error
 
     def _say_started(self, attempt: Attempt) -> None:
         task = asyncio.create_task(self._record_started(attempt))

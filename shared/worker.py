@@ -24,6 +24,7 @@ from shared.contracts.events import Ended, Succeeded, WentBack, kind_of
 from shared.contracts.messages import Command
 from shared.contracts.outcomes import Done, Outcome, Retry
 from shared.execution import Execution, Handle
+from shared.failure_log import FailureLog
 from shared.lease import Lease
 from shared.outage import insist
 from shared.past import Interrupted, look_back
@@ -45,12 +46,20 @@ _LONGEST_REST_SECONDS = 1.0
 class Worker:
     """Serves one step of the pipeline until told to stop."""
 
-    def __init__(self, step: Step, handle: Handle, ports: Ports, bus: Bus, deployments: Deployments) -> None:
+    def __init__(
+        self,
+        step: Step,
+        handle: Handle,
+        ports: Ports,
+        bus: Bus,
+        deployments: Deployments,
+        failures: FailureLog | None = None,
+    ) -> None:
         self._step = step
         self._settings = ports.settings
         self._bus = bus
         self._deployments = deployments
-        self._execution = Execution(step, handle, ports, bus)
+        self._execution = Execution(step, handle, ports, bus, failures)
         self._settlement = Settlement(step, bus, deployments)
         self._max_deliver = 1 + ports.settings.max_retries
         self._running: dict[asyncio.Task[None], Lease] = {}

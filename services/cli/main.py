@@ -24,6 +24,7 @@ EXTENSIONS = (
     "services.cli.env",
     "services.cli.domains",
     "services.cli.dlq",
+    "services.cli.failures",
     "services.cli.queue",
     "services.cli.quota",
     "services.cli.webhooks",

@@ -4,6 +4,7 @@ from importlib import import_module
 
 from shared.adapters.sandboxes import open_sandboxes
 from shared.execution import Handle
+from shared.failure_log import FailureLog
 from shared.pipeline import BY_NAME, STEPS
 from shared.ports import Fence, Ports
 from shared.resources import Resources
@@ -25,7 +26,14 @@ def create(step: str) -> Create:
 
     def create_worker(resources: Resources) -> Service:
         handler = import_module(f"services.steps.{step}.handler").handle
-        return Worker(BY_NAME[step], handler, open_ports(resources), resources.bus, resources.deployments)
+        return Worker(
+            BY_NAME[step],
+            handler,
+            open_ports(resources),
+            resources.bus,
+            resources.deployments,
+            FailureLog(resources.logs),
+        )
 
     return create_worker
 

@@ -33,6 +33,7 @@ from shared.client.audit import Audit
 from shared.client.domains import Domains
 from shared.client.env import Env
 from shared.client.errors import ApiError, ServerAway
+from shared.client.failures import Failures
 from shared.client.quota import Quota
 from shared.client.sse import ServerEvent, Subscription
 from shared.client.tokens import Tokens
@@ -58,6 +59,7 @@ class Client(Transport):
         audit: who did what.
         domains: custom domains of projects.
         env: environment variables of projects.
+        failures: failed attempts with their stack traces.
         tokens: API keys.
         webhooks: whom the organisation wants to be told.
     """
@@ -71,6 +73,7 @@ class Client(Transport):
         self.domains = Domains(self)
         self.quota = Quota(self)
         self.env = Env(self)
+        self.failures = Failures(self)
         self.tokens = Tokens(self)
         self.webhooks = Webhooks(self)
 
