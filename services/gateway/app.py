@@ -1,9 +1,11 @@
 """The gateway as an ASGI app."""
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from litestar import Litestar
 from litestar.datastructures import State
+from litestar.handlers import BaseRouteHandler
 
 from services.gateway.audit import record_writes
 from services.gateway.auth import require_rules
@@ -71,6 +73,8 @@ _ROUTES = (
 )
 _BODY_BYTES = 1024 * 1024
 
+Guard = Callable[[Any, BaseRouteHandler], Awaitable[None]]
+
 
 class GatewayApp(Litestar):
     """The app; answers HEAD wherever it answers GET."""
@@ -100,12 +104,22 @@ async def _answer_options(allowed: list[str], send: Any) -> None:
     await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
+def one_after_the_other(*guards: Guard) -> Guard:
+    """Return one guard that applies several: for each of its own, Litestar copies the route's handler."""
+
+    async def apply(connection: Any, handler: BaseRouteHandler) -> None:
+        for guard in guards:
+            await guard(connection, handler)
+
+    return apply
+
+
 def create_app(ports: GatewayPorts) -> Litestar:
     """Return the app; its lifespan starts and stops the feeds of the event streams."""
     gateway = Gateway(ports)
     return GatewayApp(
         route_handlers=[handler for routes in _ROUTES for handler in routes.HANDLERS],
-        guards=[refuse_nul, gateway.gate.admit, check_body],
+        guards=[one_after_the_other(refuse_nul, gateway.gate.admit, check_body)],
         request_class=GatewayRequest,
         state=State({"gateway": gateway}),
         exception_handlers=EXCEPTION_HANDLERS,

@@ -2,6 +2,7 @@
 
 drop function if exists accept_deployment;
 drop function if exists first_answer;
+drop function if exists project_terms;
 drop function if exists present_deployment;
 
 -- What a request with this key was answered: `repeated` with the first answer, `key_reused` when it asked for something
@@ -24,21 +25,23 @@ begin
   superseded_id := v_first.superseded_id;
 end $$;
 
--- Lock the project, so that its deployments are accepted one after the other; null when it may be deployed, else why not.
-create or replace function project_refusal(p_project_id text, p_organization_id text) returns text
-language plpgsql as $$
-declare
-  v_active boolean;
+-- What the project says about its deployments; its row is locked, so that they are accepted one after the other.
+-- `refusal` is null when it may be deployed, else why not; `site` is null as long as it has none.
+create function project_terms(
+  p_project_id text, p_organization_id text, out refusal text, out site text, out settings jsonb
+) language plpgsql as $$
 begin
-  select is_active into v_active from project
-    where id = p_project_id and organization_id = p_organization_id
-      and not exists (select from deleted_project where project_id = p_project_id)
-    for no key update;
-  return case
-    when not found then 'not_found'
-    when not v_active then 'inactive'
-    when exists (select from project_lock where project_id = p_project_id) then 'locked'
-  end;
+  perform from project where id = p_project_id and organization_id = p_organization_id for no key update;
+  if not found then refusal := 'not_found'; return; end if;
+  select case when x.project_id is not null then 'not_found' when not p.is_active then 'inactive'
+      when l.project_id is not null then 'locked' end, s.name, coalesce(t.settings, '{}')
+    into refusal, site, settings
+    from project p
+    left join deleted_project x on x.project_id = p.id
+    left join project_lock l on l.project_id = p.id
+    left join site s on s.project_id = p.id
+    left join project_settings t on t.project_id = p.id
+    where p.id = p_project_id;
 end $$;
 
 create function present_deployment(p_project_id text, out id text, out state text) language sql stable as $$
@@ -83,29 +86,11 @@ language sql stable as $$
     limit p_max_waiting) waiting
 $$;
 
-create or replace function site_of(p_project_id text, p_organization_id text) returns text language plpgsql as $$
-declare
-  v_name text;
-begin
-  select name into v_name from site where project_id = p_project_id;
-  if not found then
-    insert into site (name, project_id, organization_id)
-      values (site_name(p_project_id), p_project_id, p_organization_id)
-      returning name into v_name;
-  end if;
-  return v_name;
-end $$;
-
 -- End the block that it is called in: what was done there is undone, and p_verdict is the answer.
 create or replace function refuse(p_verdict text) returns void language plpgsql as $$
 begin
   raise exception using errcode = 'ZD001', message = p_verdict;
 end $$;
-
--- Where a project goes live unless the request says so itself.
-create or replace function project_target(p_project_id text) returns text language sql stable as $$
-  select coalesce((select settings ->> 'target' from project_settings where project_id = p_project_id), 'local')
-$$;
 
 -- verdict: accepted | repeated | key_reused | not_found | inactive | locked | in_progress (active_id, active_state)
 --   | snapshot_not_found | from_project | expired (the source to deploy again is no longer kept) | quota_exceeded | rate_limited (retry_after) | queue_full
@@ -114,6 +99,7 @@ $$;
 -- that the project's present deployment is to end with, that one is cancelled first; superseded_id tells which, for the
 -- caller to call off. Without p_key, p_rate_limit there is no first answer, no limit. p_tree and p_templates are those of
 -- chosen_source; from_project: the caller is to make a p_tree of the project's row and to ask again.
+-- Everything is found by an index, whatever statistics taken while the tables were short say.
 create function accept_deployment(
   p_id text, p_project_id text, p_organization_id text, p_user_id text,
   p_priority int, p_target text, p_timeout_seconds double precision, p_debug boolean, p_snapshot_id text,
@@ -121,11 +107,13 @@ create function accept_deployment(
   p_max_waiting int, p_rate_limit int, p_rate_window_seconds int,
   out verdict text, out deployment_id text, out accepted_at timestamptz, out superseded_id text,
   out active_id text, out active_state text, out retry_after int
-) language plpgsql as $$
+) language plpgsql set enable_seqscan = off as $$
 declare
+  v_terms record;
   v_origin deployment;
   v_source record;
   v_plan text;
+  v_new deployment;
 begin
   if p_key is not null then
     select f.* into verdict, deployment_id, accepted_at, superseded_id
@@ -133,7 +121,8 @@ begin
     if verdict is not null then return; end if;
   end if;
 
-  verdict := project_refusal(p_project_id, p_organization_id);
+  select * into v_terms from project_terms(p_project_id, p_organization_id);
+  verdict := v_terms.refusal;
   select d.id, d.accepted_at into deployment_id, accepted_at from deployment d where d.id = p_id;
   if found then verdict := 'accepted'; end if;
   if verdict is not null then return; end if;
@@ -176,12 +165,13 @@ begin
   insert into deployment (id, project_id, organization_id, user_id, priority, target, timeout_seconds, debug, source,
       origin, site, settings, variables, traceparent, retry_of, accepted_at)
     values (p_id, p_project_id, p_organization_id, p_user_id,
-      coalesce(v_origin.priority, p_priority), coalesce(v_origin.target, p_target, project_target(p_project_id)),
+      coalesce(v_origin.priority, p_priority), coalesce(v_origin.target, p_target, v_terms.settings ->> 'target', 'local'),
       coalesce(v_origin.timeout_seconds, p_timeout_seconds), coalesce(v_origin.debug, p_debug),
-      coalesce(v_source.manifest, ''), coalesce(v_source.origin, '{}'), site_of(p_project_id, p_organization_id),
-      coalesce(v_origin.settings, (select settings from project_settings where project_id = p_project_id), '{}'),
-      coalesce(v_origin.variables, project_variables(p_project_id)), p_traceparent, p_retry_of, accepted_at);
-  perform record_tree(p_project_id, p_organization_id, p_tree);
+      coalesce(v_source.manifest, ''), coalesce(v_source.origin, '{}'),
+      coalesce(v_terms.site, make_site(p_project_id, p_organization_id)), coalesce(v_origin.settings, v_terms.settings),
+      coalesce(v_origin.variables, project_variables(p_project_id)), p_traceparent, p_retry_of, accepted_at)
+    returning * into v_new;
+  if p_tree is not null then perform record_tree(p_project_id, p_organization_id, p_tree); end if;
   if v_plan <> '' then
     insert into quota_ledger (deployment_id, organization_id, plan) values (p_id, p_organization_id, v_plan);
   end if;
@@ -191,5 +181,5 @@ begin
         deployment_id = excluded.deployment_id, superseded_id = excluded.superseded_id, created_at = excluded.created_at;
   end if;
   update project set deployment_status = 'preparing', workflow_id = p_id, updated_at = now() where id = p_project_id;
-  perform announce('deployment.accepted', d) from deployment d where d.id = p_id;
+  perform announce('deployment.accepted', v_new);
 end $$;

@@ -10,6 +10,12 @@ create or replace function site_name(p_project_id text) returns text language sq
   end
 $$;
 
+create or replace function make_site(p_project_id text, p_organization_id text) returns text language sql as $$
+  insert into site (name, project_id, organization_id)
+    values (site_name(p_project_id), p_project_id, p_organization_id)
+    returning name
+$$;
+
 -- The deploy step: make the site's pointer name this deployment's release. A deployment moves the pointer once: when
 -- it finds it elsewhere at a later attempt, a rollback came after it, and the last one to move it wins.
 -- verdict: pointed (also when it was before) | ended (or its claim is lost) | locked | overtaken

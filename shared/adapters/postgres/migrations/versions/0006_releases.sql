@@ -43,7 +43,7 @@ comment on column rollback.settled is 'null while the public address is looked a
 
 alter table deployment add column expired_at timestamptz;
 comment on column deployment.expired_at is 'its source, output and log are no longer kept';
-create index deployment_kept on deployment (freed_at) where expired_at is null;
+create index deployment_kept on deployment (freed_at) where expired_at is null and freed_at is not null;
 
 alter table uploaded_blob add column recorded_at timestamptz not null default clock_timestamp();
 comment on column uploaded_blob.recorded_at is 'uploaded, or needed by a tree being uploaded: not removed for a while';
