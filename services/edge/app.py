@@ -10,20 +10,36 @@ Four kinds of address lead to a site:
   one origin there, so browsers are told to run them sandboxed.
 """
 
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
-from urllib.parse import parse_qs, quote
+from urllib.parse import parse_qs
 
 import asyncpg
 
 from services.edge import pages
-from services.edge.answers import Answer, file_headers, healthy, redirect, say, text
+from services.edge.answers import (
+    Answer,
+    Form,
+    file_headers,
+    form_of,
+    healthy,
+    partial,
+    redirect,
+    say,
+    text,
+    whole,
+)
 from services.edge.cache import Cache
-from services.edge.files import Found, Moved, resolve
+from services.edge.files import Found, Moved, Outcome, Refused, resolve
+from services.edge.header_rules import Change
+from services.edge.header_rules import changes as header_changes
+from services.edge.pages import Notice
+from services.edge.ranges import asked_part
 from services.edge.releases import Release, Releases
 from services.edge.request import Request, read_request
-from services.edge.responses import SMALLEST_COMPRESSED, compress, encoding_for, is_versioned, kind_of, matches
+from services.edge.responses import compress, is_versioned, matches
 from services.edge.sites import Pointer, Sites
+from services.edge.urls import decode_path
 from shared import blobs
 from shared.adapters.publishers.addresses import Addresses, parse_name
 from shared.contracts.errors import ZepidError
@@ -91,28 +107,26 @@ class Edge:
             return await self._serve(request)
         except ZepidError as error:
             log.warning("the edge could not serve", site=request.name, path=request.path, error=error.message)
-            return say(pages.unavailable(error.message), request)
+            return _said(pages.unavailable(error.message), request)
         except Exception:  # noqa: BLE001 - the boundary: a defect is logged with its trace, and not shown
             log.exception("the edge failed", site=request.name, path=request.path)
-            return say(pages.defect(), request)
+            return _said(pages.defect(), request)
 
     async def _serve(self, request: Request) -> Answer:
-        if request.method not in ("GET", "HEAD"):
-            return say(pages.method_not_allowed(request.method), request)
         if pointer := await self._of_domain(request.hostname):
             return await self._from_pointer(pointer, request.at_root())
         if not request.name:
-            return say(pages.unknown_address(request.host, self._pattern), request)
+            return _said(pages.unknown_address(request.host, self._pattern), request)
         if request.unclosed:
-            return redirect(f"./{quote(request.name)}/", request)
+            return redirect(Moved("/"), request).finished(None, (), request.path_form)
         site, release_id = parse_name(request.name)
         pointer = await self._sites.pointer(site)
         if pointer is None:
-            return say(pages.unknown_site(site), request)
+            return _said(pages.unknown_site(site), request)
         if release_id is not None:
             release = await self._releases.get(release_id)
             if release is None or release.site != site:
-                return say(pages.unknown_release(site, release_id), request)
+                return _said(pages.unknown_release(site, release_id), request)
             return await self._from_release(release, (), request)
         return await self._from_pointer(pointer, request)
 
@@ -126,44 +140,55 @@ class Edge:
         """Say which site a host leads to: `asked` for a custom domain by a proxy that wants a certificate for it."""
         hostname = parse_qs(request.query.decode("latin-1")).get("domain", [""])[0] if asked else request.hostname
         pointer = await self._of_domain(hostname.lower())
-        return text(pointer.site) if pointer else say(pages.unknown_address(hostname, self._pattern), request)
+        return text(pointer.site) if pointer else _said(pages.unknown_address(hostname, self._pattern), request)
 
     async def _from_pointer(self, pointer: Pointer, request: Request) -> Answer:
         if pointer.release is None or (current := await self._releases.get(pointer.release)) is None:
-            return say(pages.nothing_live(pointer.site), request)
+            return _said(pages.nothing_live(pointer.site), request)
         return await self._from_release(current, pointer.earlier, request)
 
     async def _from_release(self, release: Release, earlier: tuple[str, ...], request: Request) -> Answer:
-        found = resolve(release.files, request.path, navigation=request.is_navigation)
-        if earlier and (found is None or (isinstance(found, Found) and found.status == 404)):
-            release, found = await self._from_earlier(release, found, earlier, request.path)
-        if found is None:
-            return say(pages.not_found(release.site, f"/{request.path}"), request, release)
-        if isinstance(found, Moved):
-            return redirect(found.to, request, release)
-        return await self._send_file(release, found, request)
+        outcome = resolve(release, request)
+        if earlier and (outcome is None or (isinstance(outcome, Found) and outcome.fallback)):
+            release, outcome = await self._from_earlier(release, outcome, earlier, request.path)
+        changes = header_changes(release.headers, request.hostname, request.path)
+        answer = await self._answer_with(outcome, release, changes, request)
+        return answer.finished(release, changes, request.path_form)
+
+    async def _answer_with(
+        self, outcome: Outcome, release: Release, changes: Sequence[Change], request: Request
+    ) -> Answer:
+        match outcome:
+            case Found():
+                return await self._send_file(outcome, form_of(outcome, release, request, changes), request)
+            case Moved():
+                return redirect(outcome, request)
+            case Refused():
+                return say(pages.method_not_allowed(outcome.method), request)
+            case None:
+                return say(pages.not_found(release.site, request.path), request)
 
     async def _from_earlier(
-        self, release: Release, found: Found | None, earlier: tuple[str, ...], path: str
+        self, release: Release, outcome: Found | None, earlier: tuple[str, ...], path: str
     ) -> tuple[Release, Found | None]:
         """Find a hashed asset for which a page loaded before the last switches still asks."""
-        older = await self._releases.earlier(earlier, path) if is_versioned(path) else None
+        name = decode_path(path)[1:]
+        older = await self._releases.earlier(earlier, name) if is_versioned(name) else None
         if older is not None:
-            return older, Found(path, older.files[path])
-        return release, found
+            return older, Found(name, older.files[name])
+        return release, outcome
 
-    async def _send_file(self, release: Release, found: Found, request: Request) -> Answer:
-        encoding = b""
-        if found.entry.size >= SMALLEST_COMPRESSED and kind_of(found.path).compressible:
-            encoding = encoding_for(request.headers.get(b"accept-encoding", b""))
-        etag, headers = file_headers(release.id, found, encoding, request.path_form)
+    async def _send_file(self, found: Found, form: Form, request: Request) -> Answer:
+        etag, headers, fixed = file_headers(found, form)
         known = request.headers.get(b"if-none-match")
-        if known is not None and found.status == 200 and matches(known, etag):
-            return Answer(304, [*headers])
-        body = await self._body(found.entry.digest, encoding)
-        length = (b"content-length", b"%d" % len(body))
-        encoded = ((b"content-encoding", encoding),) if encoding else ()
-        return Answer(found.status, [*headers, length, *encoded], body)
+        if known is not None and matches(known, etag):
+            return Answer(304, headers, b"", fixed)
+        body = await self._body(found.entry.digest, form.encoding)
+        if form.in_parts:
+            wanted, only_if = request.headers.get(b"range"), request.headers.get(b"if-range")
+            if part := asked_part(wanted, only_if, etag, len(body)):
+                return partial(headers, fixed, body, part)
+        return whole(found.status, headers, fixed, body, form.encoding)
 
     async def _body(self, digest: str, encoding: bytes) -> bytes:
         async def load() -> bytes:
@@ -172,3 +197,8 @@ class Edge:
             return await compress(await self._body(digest, b""), encoding)
 
         return await self._bodies.get((digest, encoding), load) or b""
+
+
+def _said(notice: Notice, request: Request) -> Answer:
+    """Say something that is of no release."""
+    return say(notice, request).finished(None, (), request.path_form)

@@ -1,10 +1,15 @@
-"""Which file of a release answers a path."""
+"""What a release answers a path with, in Cloudflare's order: redirects, files, what is missing, methods, spelling."""
 
 import re
 from collections.abc import Mapping
 from typing import NamedTuple
-from urllib.parse import quote
 
+from services.edge.html_handling import MODES, Move, Serve
+from services.edge.redirect_rules import REWRITE, location
+from services.edge.releases import Release
+from services.edge.request import Request
+from services.edge.urls import decode_path, encode_path, split_target, url_path, url_query
+from shared.hosting import HtmlHandling
 from shared.ports import Entry
 
 _EXTENSION = re.compile(r"\.([A-Za-z][A-Za-z0-9]{0,9}|7z|3gp)$")
@@ -15,61 +20,103 @@ class Found(NamedTuple):
     """A file to send, with the status to send it with.
 
     Attributes:
+        fallback: whether nothing has the path, and the file stands in for it.
         negotiated: whether another kind of request would have got another answer.
     """
 
     path: str
     entry: Entry
     status: int = 200
+    fallback: bool = False
     negotiated: bool = False
 
 
 class Moved(NamedTuple):
-    """The page has another address, given relative to the one asked for."""
+    """The answer lies elsewhere: a path of the site, or a whole address."""
 
     to: str
+    status: int = 307
 
 
-def resolve(files: Mapping[str, Entry], path: str, *, navigation: bool) -> Found | Moved | None:
-    """Find the file for a path.
+class Refused(NamedTuple):
+    """There is something at the path, but not for this method."""
 
-    The file itself; a folder's `index.html`; a page without its `.html`; else the nearest `404.html`
-    upwards, with status 404; else, for a navigation to something that does not look like an asset,
-    the root's `index.html`, which is then an application that routes by itself.
-
-    Args:
-        files: the release's files by path.
-        path: decoded, without the leading slash. It is only ever compared with the release's own
-            paths, so it can lead nowhere else.
-        navigation: whether a person goes to this address, as opposed to a page fetching it.
-    """
-    if (exact := files.get(path)) is not None:
-        return Found(path, exact)
-    return _page(files, path) or _missing(files, path, navigation)
+    method: str
 
 
-def _page(files: Mapping[str, Entry], path: str) -> Found | Moved | None:
-    if path == "" or path.endswith("/"):
-        index = f"{path}index.html"
-        if index in files:
-            return Found(index, files[index])
-        name = path[:-1]
-        return Moved(f"../{_last(name)}") if name and f"{name}.html" in files else None
-    if f"{path}.html" in files:
-        return Found(f"{path}.html", files[f"{path}.html"])
-    return Moved(f"./{_last(path)}/") if f"{path}/index.html" in files else None
+Outcome = Found | Moved | Refused | None
 
 
-def _missing(files: Mapping[str, Entry], path: str, navigation: bool) -> Found | None:
+def resolve(release: Release, request: Request) -> Outcome:
+    """Find the answer to a request; None where the release has none."""
+    query = f"?{url_query(request.query)}" if request.query else ""
+    rule = release.redirects.find(request.path)
+    if rule and rule.status != REWRITE:
+        return Moved(location(rule.target, query), rule.status)
+    spelled = url_path(split_target(rule.target)[0]) if rule else request.path
+    path = decode_path(spelled)
+    found = find(release.files, release.html_handling, path) or missing(release, path, request)
+    if found and request.method not in ("GET", "HEAD"):
+        return Refused(request.method)
+    if isinstance(found, Moved):
+        return Moved(encode_path(found.to) + query)
+    return Moved(encode_path(path) + query) if found and encode_path(path) != spelled else found
+
+
+def find(files: Mapping[str, Entry], mode: HtmlHandling, path: str) -> Found | Moved | None:
+    """Return the file that a decoded path means, or the path at which that file is served."""
+    for step in MODES[mode](path):
+        entry = _entry(files, step.file)
+        if entry is None:
+            continue
+        if isinstance(step, Serve):
+            return Found(step.file[1:], entry)
+        if _is_served_at(files, mode, step, entry):
+            return Moved(step.to)
+    return None
+
+
+def _is_served_at(files: Mapping[str, Entry], mode: HtmlHandling, move: Move, entry: Entry) -> bool:
+    """Whether a move ends at the file: no other has the path itself, and none is in front of it there."""
+    if _entry(files, move.to):
+        return False
+    there = (_entry(files, step.file) for step in MODES[mode](move.to) if isinstance(step, Serve))
+    first = next(filter(None, there), None)
+    return first is not None and first.digest == entry.digest
+
+
+def missing(release: Release, path: str, request: Request) -> Found | None:
+    """Return what stands in for a file that is not there, by the release's `not_found_handling`."""
+    match release.not_found_handling:
+        case "single-page-application":
+            return _application(release.files)
+        case "404-page":
+            return _nearest_404(release.files, path)
+        case "none":
+            return None
+    return _nearest_404(release.files, path) or _navigation(release.files, path, request)
+
+
+def _application(files: Mapping[str, Entry]) -> Found | None:
+    entry = files.get("index.html")
+    return Found("index.html", entry, fallback=True) if entry else None
+
+
+def _nearest_404(files: Mapping[str, Entry], path: str) -> Found | None:
     folder = path
     while folder:
         folder = folder.rpartition("/")[0]
-        page = f"{folder}/404.html" if folder else "404.html"
-        if page in files:
-            return Found(page, files[page], 404)
-    if looks_like_asset(path) or not _is_plain(path) or "index.html" not in files:
+        if entry := _entry(files, f"{folder}/404.html"):
+            return Found(f"{folder}/404.html"[1:], entry, 404, fallback=True)
+    return None
+
+
+def _navigation(files: Mapping[str, Entry], path: str, request: Request) -> Found | None:
+    """Return the application, which then routes by itself, where a person goes to what does not look like a file."""
+    if looks_like_asset(path) or not _is_plain(path) or path.startswith("/.well-known/") or not request.is_navigation:
         return None
-    return Found("index.html", files["index.html"], negotiated=True) if navigation else None
+    found = _application(files)
+    return found._replace(negotiated=True) if found else None
 
 
 def looks_like_asset(path: str) -> bool:
@@ -79,10 +126,9 @@ def looks_like_asset(path: str) -> bool:
 
 
 def _is_plain(path: str) -> bool:
-    """Whether no part of the path is empty or tries to climb."""
-    parts = path.removesuffix("/").split("/")
-    return not any(part in ("", ".", "..") for part in parts) and "\\" not in path and "\0" not in path
+    """Whether no part of the path tries to climb."""
+    return not any(part in (".", "..") for part in path.split("/")) and "\\" not in path and "\0" not in path
 
 
-def _last(path: str) -> str:
-    return quote(path.rpartition("/")[2])
+def _entry(files: Mapping[str, Entry], path: str) -> Entry | None:
+    return files.get(path[1:]) if path.startswith("/") else None

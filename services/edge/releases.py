@@ -5,9 +5,13 @@ from typing import NamedTuple
 import asyncpg
 
 from services.edge.cache import Cache
+from services.edge.header_rules import HeaderRule, parse_headers
 from services.edge.queries import RELEASE, fetch
+from services.edge.redirect_rules import Redirects, parse_redirects
 from services.edge.responses import is_versioned
+from shared.assets import asset_tree
 from shared.blobs import load_manifest
+from shared.hosting import HtmlHandling, NotFoundHandling
 from shared.ports import Entry, Objects
 
 MOST_FILES = 100_000
@@ -15,11 +19,25 @@ MOST_FILES = 100_000
 
 
 class Release(NamedTuple):
-    """A release: its site, and its files by path."""
+    """A release: its site, its static files by path, and how they answer.
+
+    Attributes:
+        not_found_handling: None for a project without a configuration, where the edge judges by the files and the
+            kind of request.
+    """
 
     id: str
     site: str
     files: dict[str, Entry]
+    html_handling: HtmlHandling = "auto-trailing-slash"
+    not_found_handling: NotFoundHandling | None = None
+    headers: tuple[HeaderRule, ...] = ()
+    redirects: Redirects = Redirects()
+
+    @property
+    def unconfigured(self) -> bool:
+        """Whether its project leaves to the edge how to serve it."""
+        return self.not_found_handling is None
 
 
 class Releases:
@@ -60,4 +78,16 @@ class Releases:
         if row is None:
             return None
         manifest = await load_manifest(self._objects, row["manifest"])
-        return Release(release_id, row["site"], manifest.files)
+        if (rules := manifest.served.assets) is None:
+            return Release(release_id, row["site"], {}, not_found_handling="none")
+        tree = await asset_tree(manifest, self._objects)
+        html_handling = rules.html_handling or "auto-trailing-slash"
+        return Release(
+            release_id,
+            row["site"],
+            tree.files,
+            html_handling,
+            rules.not_found_handling or ("none" if manifest.hosting else None),
+            parse_headers(tree.headers or ""),
+            parse_redirects(tree.redirects or "", html_handling),
+        )

@@ -2,7 +2,10 @@
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
+from urllib.parse import quote, unquote
 from uuid import uuid4
+
+from services.edge.urls import url_path
 
 PATH_FORM = "/_sites/"
 _ID_CHARACTERS = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-=")
@@ -13,7 +16,7 @@ class Request(NamedTuple):
 
     Attributes:
         name: the site, or a release in front of its site; None where the address names none.
-        path: decoded, without the leading slash and the path form's prefix.
+        path: as a URL has it: encoded, with its leading slash, without the path form's prefix.
         headers: by lower-case name.
         path_form: whether the path named the site, not the host.
         unclosed: whether it did so without a slash at its end, where relative links go astray.
@@ -37,11 +40,16 @@ class Request(NamedTuple):
         """The host without its port, in lower case."""
         return self.host.partition(":")[0].lower().removesuffix(".")
 
+    @property
+    def prefix(self) -> str:
+        """What stands in front of the site's own paths."""
+        return f"{PATH_FORM}{quote(self.name or '')}" if self.path_form else ""
+
     def at_root(self) -> "Request":
         """Return the request as one of a site that has its host for itself, where no path names another."""
         if not self.path_form:
             return self
-        path = f"{PATH_FORM[1:]}{self.name}{'' if self.unclosed else '/'}{self.path}"
+        path = self.prefix + ("" if self.unclosed else self.path)
         return self._replace(path=path, path_form=False, unclosed=False)
 
     @property
@@ -61,12 +69,12 @@ class Request(NamedTuple):
 def read_request(scope: Mapping[str, Any], suffixes: tuple[str, ...]) -> Request:
     """Read a request, whose host names a site if it ends with one of the suffixes."""
     headers = dict(scope["headers"])
-    method, path, query = scope["method"], scope["path"], scope["query_string"]
+    method, path, query = scope["method"], url_path(scope["raw_path"]), scope["query_string"]
     host = headers.get(b"host", b"").decode("latin-1").partition(":")[0].lower()
     for suffix in suffixes:
         if host.endswith(suffix):
-            return Request(method, host[: -len(suffix)], path[1:], query, headers)
+            return Request(method, host[: -len(suffix)], path, query, headers)
     if not path.startswith(PATH_FORM):
-        return Request(method, None, path[1:], query, headers)
+        return Request(method, None, path, query, headers)
     name, slash, rest = path[len(PATH_FORM) :].partition("/")
-    return Request(method, name, rest, query, headers, path_form=True, unclosed=not slash)
+    return Request(method, unquote(name), f"/{rest}", query, headers, path_form=True, unclosed=not slash)

@@ -7,66 +7,24 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import brotli  # type: ignore[import-untyped]
+import zstandard
+
+from shared.media_types import content_type_of, media_type_of
 
 Headers = list[tuple[bytes, bytes]]
 
 SMALLEST_COMPRESSED = 512
 """Bytes below which compressing does not pay."""
 BROTLI_QUALITY = 5
+ZSTD_LEVEL = 9
 GZIP_LEVEL = 6
 REVALIDATE = b"public, max-age=0, must-revalidate"
 IMMUTABLE = b"public, max-age=31536000, immutable"
 
-_TEXT = {
-    "html": "text/html",
-    "htm": "text/html",
-    "css": "text/css",
-    "js": "text/javascript",
-    "mjs": "text/javascript",
-    "cjs": "text/javascript",
-    "json": "application/json",
-    "map": "application/json",
-    "webmanifest": "application/manifest+json",
-    "xml": "text/xml",
-    "rss": "application/rss+xml",
-    "atom": "application/atom+xml",
-    "svg": "image/svg+xml",
-    "txt": "text/plain",
-    "md": "text/markdown",
-    "csv": "text/csv",
-    "ics": "text/calendar",
-    "vtt": "text/vtt",
-    "yaml": "application/yaml",
-    "yml": "application/yaml",
-}
-_BINARY_WORTH_COMPRESSING = {
-    "wasm": "application/wasm",
-    "ico": "image/vnd.microsoft.icon",
-    "ttf": "font/ttf",
-    "otf": "font/otf",
-    "bmp": "image/bmp",
-    "glb": "model/gltf-binary",
-}
-_BINARY = {
-    "png": "image/png",
-    "jpg": "image/jpeg",
-    "jpeg": "image/jpeg",
-    "gif": "image/gif",
-    "webp": "image/webp",
-    "avif": "image/avif",
-    "woff": "font/woff",
-    "woff2": "font/woff2",
-    "mp3": "audio/mpeg",
-    "m4a": "audio/mp4",
-    "ogg": "audio/ogg",
-    "wav": "audio/wav",
-    "mp4": "video/mp4",
-    "webm": "video/webm",
-    "mov": "video/quicktime",
-    "pdf": "application/pdf",
-    "zip": "application/zip",
-    "gz": "application/gzip",
-}
+_COMPRESSIBLE = re.compile(
+    r"text/.+|.+\+(json|xml)|application/(json|json5|javascript|xml|xhtml\+xml|wasm|yaml|toml|sql|x-sh|postscript|rtf)"
+    r"|font/(ttf|otf|collection)|image/(bmp|svg\+xml|vnd\.microsoft\.icon|x-icon)|model/gltf-binary"
+)
 
 _HASHED = re.compile(r"(?:^|/)assets/(?:.*/)?[^/]*[.-](?P<hash>[A-Za-z0-9_-]{8}|[0-9a-f]{9,64})(?:\.[A-Za-z0-9]+)+$")
 _VERSIONED = re.compile(r"[.-](?P<hash>[A-Za-z0-9_-]{8}|[0-9a-f]{9,64})(?:\.[A-Za-z0-9]+)+$")
@@ -75,7 +33,7 @@ _WORD_AND_NUMBER = re.compile(r"[_-]*(?:[A-Z]?[a-z]*|[A-Z]*)[_-]?[0-9]*")
 
 
 class Kind(NamedTuple):
-    """What a path tells about its file."""
+    """What a path tells about its file: its `Content-Type`, b"" when the extension is unknown."""
 
     content_type: bytes
     compressible: bool
@@ -85,12 +43,8 @@ class Kind(NamedTuple):
 @lru_cache(maxsize=4096)
 def kind_of(path: str) -> Kind:
     """Return the kind of the file at a path of a release."""
-    extension = path.rpartition("/")[2].rpartition(".")[2].lower()
-    if text := _TEXT.get(extension):
-        return Kind(f"{text}; charset=utf-8".encode(), True, is_hashed(path))
-    binary = _BINARY_WORTH_COMPRESSING.get(extension)
-    content_type = binary or _BINARY.get(extension, "application/octet-stream")
-    return Kind(content_type.encode(), binary is not None, is_hashed(path))
+    compressible = _COMPRESSIBLE.fullmatch(media_type_of(path) or "") is not None
+    return Kind((content_type_of(path) or "").encode(), compressible, is_hashed(path))
 
 
 def is_hashed(path: str) -> bool:
@@ -116,16 +70,15 @@ def is_versioned(path: str) -> bool:
 
 @lru_cache(maxsize=512)
 def encoding_for(accept_encoding: bytes) -> bytes:
-    """Choose `br`, `gzip` or "" (as it is) for a request's `Accept-Encoding`."""
+    """Choose `br`, `zstd`, `gzip` or "" (as it is) for a request's `Accept-Encoding`: the one it likes best."""
     weights: dict[str, float] = {}
     for part in accept_encoding.decode("latin-1").lower().split(","):
         name, _, parameter = part.partition(";")
         weights[name.strip()] = _weight(parameter)
     anything = weights.get("*", 0.0)
-    brotli_weight, gzip_weight = weights.get("br", anything), weights.get("gzip", anything)
-    if max(brotli_weight, gzip_weight) <= 0:
-        return b""
-    return b"br" if brotli_weight >= gzip_weight else b"gzip"
+    best = max(ENCODINGS, key=lambda encoding: weights.get(encoding, anything))
+    weight = weights.get(best, anything)
+    return best.encode() if weight > 0 and weight >= weights.get("identity", 0.0) else b""
 
 
 def _weight(parameter: str) -> float:
@@ -138,10 +91,24 @@ def _weight(parameter: str) -> float:
 
 async def compress(data: bytes, encoding: bytes) -> bytes:
     """Compress in a thread; the same bytes give the same result."""
-    if encoding == b"br":
-        compressed: bytes = await asyncio.to_thread(brotli.compress, data, quality=BROTLI_QUALITY)
-        return compressed
-    return await asyncio.to_thread(gzip.compress, data, GZIP_LEVEL, mtime=0)
+    return await asyncio.to_thread(ENCODINGS[encoding.decode()], data)
+
+
+def _brotli(data: bytes) -> bytes:
+    compressed: bytes = brotli.compress(data, quality=BROTLI_QUALITY)
+    return compressed
+
+
+def _zstd(data: bytes) -> bytes:
+    return zstandard.ZstdCompressor(ZSTD_LEVEL).compress(data)
+
+
+def _gzip(data: bytes) -> bytes:
+    return gzip.compress(data, GZIP_LEVEL, mtime=0)
+
+
+ENCODINGS = {"br": _brotli, "zstd": _zstd, "gzip": _gzip}
+"""What a file can be sent in; the first of those liked equally is taken."""
 
 
 def matches(if_none_match: bytes, etag: bytes) -> bool:
