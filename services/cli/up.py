@@ -50,15 +50,23 @@ def run(service: Annotated[str, typer.Argument(help="Its name; `zepid run list` 
         run_alone(service, load(service))
 
 
-def migrate() -> None:
+def migrate(
+    first_key: Annotated[
+        bool, typer.Option("--first-key", help="Make a key that may do everything, if there is none; print its token.")
+    ] = False,
+) -> None:
     """Bring the database at POSTGRES_URL to the schema of this version."""
     import asyncio
 
+    from services.cli.first_key import make_first_key
     from shared.adapters.postgres.migrate import migrate as bring_up_to_date
     from shared.settings import load_settings
 
-    asyncio.run(bring_up_to_date(load_settings().postgres_url))
-    typer.echo("The database has the schema of this version.")
+    postgres_url = load_settings().postgres_url
+    asyncio.run(bring_up_to_date(postgres_url))
+    typer.echo("The database has the schema of this version.", err=first_key)
+    if first_key:
+        asyncio.run(make_first_key(postgres_url))
 
 
 def addresses(data_dir: DataDir = Path(".zepid")) -> None:

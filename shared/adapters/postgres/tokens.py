@@ -102,6 +102,10 @@ class Tokens:
         )
         return key_id, token
 
+    async def operated(self) -> bool:
+        """Whether there is a key that may do everything, so that others can be made with it."""
+        return bool(await self._sql.operated(self._pool))
+
     async def find(self, hashed: bytes) -> ApiKey | None:
         """Return the valid key with this `token_hash`, or None."""
         row = await self._sql.find(self._pool, hash=hashed)

@@ -49,3 +49,11 @@ returning id;
 update api_key k set last_used_at = greatest(k.last_used_at, to_timestamp(used.at))
 from unnest(:ids::text[], :times::float8[]) as used(id, at)
 where k.id = used.id;
+
+-- name: operated$
+-- Whether a key is in force that may do everything.
+select exists (
+  select 1 from api_key
+  where organization_id is null and 'admin' = any(scopes) and revoked_at is null
+    and (expires_at is null or expires_at > now())
+);
