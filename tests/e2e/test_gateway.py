@@ -210,6 +210,17 @@ async def test_a_projected_deployment_shows_its_steps_outcome_and_address(stand)
     assert (await stand.client.post("/deploy?instanceId=none")).status_code == 404
 
 
+async def test_a_status_that_has_not_changed_is_not_sent_again(stand):
+    deployment_id = await stand.deployment()
+    path = f"/deploy/{deployment_id}/status"
+    tag = (await stand.client.get(path)).headers["etag"]
+    again = await stand.client.get(path, headers={"if-none-match": tag})
+    assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", tag)
+    await stand.project_rows(*life_of(deployment_id))
+    changed = await stand.client.get(path, headers={"if-none-match": tag})
+    assert (changed.status_code, changed.json()["status"]) == (200, "completed")
+
+
 async def test_deployments_are_listed_newest_first_in_pages_and_by_status(stand):
     ids = [await stand.deployment() for _ in range(3)]
     await stand.project_rows(*life_of(ids[0])[:4])

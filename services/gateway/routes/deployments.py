@@ -3,12 +3,13 @@
 from typing import Annotated
 
 import msgspec
-from litestar import get, post
+from litestar import Response, get, post
 from litestar.openapi.spec import Example
 from litestar.params import Body, FromPath, FromQuery, HeaderParameter, QueryParameter
 
 from services.gateway.acceptance import DeployAnswer, Wanted, accept
 from services.gateway.auth import DEPLOY, READ, checked_first
+from services.gateway.conditional import NOT_MODIFIED, IfNoneMatch, unless_known
 from services.gateway.custom_domain import ask_for_domain
 from services.gateway.errors import ValidationFailed, error_responses
 from services.gateway.lookup import DeploymentRow, visible_deployment
@@ -112,11 +113,14 @@ async def deploy(
     opt=READ,
     tags=["Deployments"],
     summary="Where a deployment stands",
-    responses=error_responses(401, 404, 503),
+    responses=NOT_MODIFIED | error_responses(401, 404, 503),
 )
-async def status(request: GatewayRequest, deployment_id: FromPath[str]) -> StatusBody:
+async def status(
+    request: GatewayRequest, deployment_id: FromPath[str], if_none_match: IfNoneMatch = None
+) -> Response[StatusBody]:
     """Return status, progress and steps; on failure `diagnosis` says what to do."""
-    return await _status(request, await visible_deployment(request, deployment_id))
+    row = await visible_deployment(request, deployment_id)
+    return unless_known(await _status(request, row), if_none_match)
 
 
 @get(
