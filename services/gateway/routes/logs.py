@@ -44,7 +44,7 @@ async def logs(
     step: Annotated[str | None, QueryParameter(description="Lines of this step only")] = None,
     cursor: Annotated[
         str | None,
-        QueryParameter(pattern=r"^\d{0,18}$", description="`nextCursor` of a page, or the `seq` of a line: read on"),
+        QueryParameter(pattern=r"^[0-9]{0,18}$", description="`nextCursor` of a page, or the `seq` of a line: read on"),
     ] = None,
     limit: Annotated[int, QueryParameter(ge=1, le=10_000)] = 1000,
     format: Annotated[Literal["json", "ndjson", "text"], QueryParameter()] = "json",

@@ -18,7 +18,7 @@ from shared.telemetry import SERVICE_VERSION
 from shared.times import iso_time
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_CURSOR = r"^(\d{1,16}_[A-Za-z0-9_-]{1,100})?$"
+_CURSOR = r"^([0-9]{1,16}_[A-Za-z0-9_-]{1,100})?$"
 
 
 class DeploymentRow(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):

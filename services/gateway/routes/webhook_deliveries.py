@@ -71,7 +71,7 @@ async def list_deliveries(
     webhook_id: FromPath[str],
     status: Annotated[Status | None, QueryParameter(description="Only those that are so")] = None,
     cursor: Annotated[
-        str | None, QueryParameter(description="`nextCursor` of the page before", pattern=r"^[\w-]{1,100}$")
+        str | None, QueryParameter(description="`nextCursor` of the page before", pattern=r"^[A-Za-z0-9_-]{1,100}$")
     ] = None,
     limit: Annotated[int, QueryParameter(ge=1, le=200)] = 50,
 ) -> DeliveryPage:

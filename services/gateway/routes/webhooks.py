@@ -133,7 +133,7 @@ async def create_webhook(
 async def list_webhooks(
     request: GatewayRequest,
     cursor: Annotated[
-        str | None, QueryParameter(description="`nextCursor` of the page before", pattern=r"^[\w-]{1,100}$")
+        str | None, QueryParameter(description="`nextCursor` of the page before", pattern=r"^[A-Za-z0-9_-]{1,100}$")
     ] = None,
     limit: Annotated[int, QueryParameter(ge=1, le=200)] = 50,
 ) -> WebhookPage:
