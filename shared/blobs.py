@@ -114,8 +114,8 @@ async def load_manifest(objects: Objects, digest: str) -> Manifest:
 
 
 async def first_missing(objects: Objects, manifest: Manifest) -> str | None:
-    """Return a blob of the tree that the bucket does not have; None when it has them all."""
-    digests = list(dict.fromkeys(manifest.digests))
+    """Return a blob of the tree, or its manifest, that the bucket does not have; None when it has them all."""
+    digests = list(dict.fromkeys((digest_of(encode_manifest(manifest)), *manifest.digests)))
     for start in range(0, len(digests), _PARALLEL):
         some = digests[start : start + _PARALLEL]
         found = await asyncio.gather(*(objects.exists(key_of(digest)) for digest in some))

@@ -6,7 +6,7 @@ A port exists where there is more than one implementation; one conformance suite
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -57,6 +57,14 @@ class Manifest(msgspec.Struct, frozen=True, omit_defaults=True):
         return sum(entry.size for entry in self.files.values())
 
 
+class Stat(NamedTuple):
+    """An object without its bytes: its size, and when it was written, seconds since 1970."""
+
+    key: str
+    size: int
+    written_at: float
+
+
 class Objects(Protocol):
     """A bucket of bytes by key. Failures raise STORAGE_READ_FAILED or STORAGE_WRITE_FAILED."""
 
@@ -78,6 +86,10 @@ class Objects(Protocol):
 
     def keys(self, prefix: str) -> AsyncIterator[str]:
         """All keys that start with `prefix`, a folder such as `logs/deploy_1/`."""
+        ...
+
+    def stats(self, prefix: str) -> AsyncIterator[Stat]:
+        """All objects whose key starts with `prefix`, a folder."""
         ...
 
 

@@ -82,6 +82,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         session_user_claim, session_organization_claim, session_scope_claim: as of JWTs, in its answer.
         session_scopes: what a session may do where the answer does not say.
         session_kept_seconds: how long an answer is believed, so how long a session may outlive its end.
+        retention_days: days after which what a deployment left is removed, unless its release is kept.
+        retention_releases: releases of a project that are kept however old they are.
+        retention_interval: seconds between two cleanups by the reconciler; 0 for none.
+        blob_grace: seconds for which a file that nothing refers to is left alone.
+        storage_high_water: percent of the disk of a local object store above which no deployment is accepted.
         edge_address: host:port at which the edge itself listens, for probes.
         git_allowed_networks: networks such as `10.1.0.0/16`, separated by commas, whose git servers may be asked
             besides public ones, without encryption, too.
@@ -132,6 +137,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     session_scope_claim: str = ""
     session_scopes: Scopes = "deploy"
     session_kept_seconds: Annotated[float, Meta(ge=0, le=60)] = 5.0
+    retention_days: Annotated[int, Meta(ge=0)] = 30
+    retention_releases: Positive = 10
+    retention_interval: Annotated[int, Meta(ge=0)] = 86_400
+    blob_grace: Annotated[int, Meta(ge=0)] = 3_600
+    storage_high_water: Annotated[int, Meta(gt=0, le=100)] = 95
     max_concurrent_deployments: Positive = 5
     max_concurrent_per_organization: Positive = 3
     max_waiting_per_organization: Positive = 25

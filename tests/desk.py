@@ -24,6 +24,7 @@ class Desk:
     live: Live
     client: httpx.AsyncClient
     resources: Resources
+    folder: Path
 
     async def releases(self) -> list[dict[str, Any]]:
         answer = await self.client.get(f"/projects/{PROJECT}/releases")
@@ -61,4 +62,4 @@ async def open_desk(
                     base_url=f"http://127.0.0.1:{port}", headers=headers, timeout=30, trust_env=False
                 ) as client,
             ):
-                yield Desk(live, client, resources)
+                yield Desk(live, client, resources, folder)

@@ -16,6 +16,7 @@ from shared import blobs
 from shared.adapters.objects import ARTIFACTS, open_objects
 from shared.adapters.postgres.database import open_pool
 from shared.hosting import Hosting
+from shared.http_service import KEEP_ALIVE_SECONDS
 from shared.ports import Entry, Manifest, Objects
 from shared.settings import Settings
 
@@ -91,7 +92,16 @@ async def until(condition: Callable[[], Awaitable[bool]], *, within: float = 10)
 async def serving(app: Any) -> AsyncIterator[int]:
     """Serve an ASGI application on a free port of this host."""
     server = uvicorn.Server(
-        uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning", http="httptools", ws="none", lifespan="on")
+        uvicorn.Config(
+            app,
+            host="127.0.0.1",
+            port=0,
+            log_level="warning",
+            http="httptools",
+            ws="none",
+            lifespan="on",
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        )
     )
     task = asyncio.create_task(server.serve())
 

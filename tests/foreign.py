@@ -103,6 +103,7 @@ BODIES: dict[str, Body] = {
     "POST /status/queue/resume": lambda _: {"orgId": VICTIM},
     "POST /status/dlq/redrive": lambda _: {"filter": {"orgId": VICTIM}},
     "DELETE /status/dlq/{sequence}": lambda _: {"reason": "planted"},
+    "POST /status/cleanup": lambda _: {"olderThanDays": 0, "keepReleases": 1},
     "POST /tokens": lambda _: {"name": "planted", "scopes": ["read"], "orgId": VICTIM},
     "POST /tokens/{token_id}/rotate": lambda _: {"overlapSeconds": 60},
     "PATCH /projects/{project_id}": lambda _: {"name": "Planted"},

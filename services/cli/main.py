@@ -23,6 +23,7 @@ EXTENSIONS = (
     "services.cli.projects",
     "services.cli.env",
     "services.cli.domains",
+    "services.cli.releases",
     "services.cli.dlq",
     "services.cli.failures",
     "services.cli.queue",

@@ -84,6 +84,7 @@ async def accept(request: GatewayRequest, route: str, wanted: Wanted) -> DeployA
     Raises:
         ZepidError: it is refused, and nothing was changed.
     """
+    request.gateway.disk.must_have_room()
     deployment_id = wanted.id or f"deploy_{uuid4().hex}"
     given = request.headers.get(TRACEPARENT, "")
     attributes = {

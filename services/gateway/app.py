@@ -18,7 +18,9 @@ from services.gateway.openapi import openapi_config
 from services.gateway.ports import Gateway, GatewayPorts, GatewayRequest
 from services.gateway.request_id import echo_request_id
 from services.gateway.routes import (
+    artifacts,
     audit,
+    cleanup,
     control,
     dashboard,
     dead_letters,
@@ -60,10 +62,12 @@ _ROUTES = (
     sources,
     releases,
     locks,
+    artifacts,
     health,
     operations,
     queue,
     quota,
+    cleanup,
     dead_letters,
     metrics,
     tokens,

@@ -172,6 +172,7 @@ MEANINGS = {
     429: "Too often, or queue or quota of the organisation is used up; `Retry-After`, if there, says when to try again",
     501: "This service is not set up for it",
     502: "It was not seen live at its address; all is as it was before",
+    507: "There is no room for another deployment",
     503: "A dependency is away; `Retry-After` says when to try again",
 }
 

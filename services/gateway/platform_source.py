@@ -1,6 +1,6 @@
 """The tree that a request to deploy brings, or that a project's row describes: stored first, recorded on acceptance.
 
-Blobs of a refused request are garbage without a name; a snapshot is made in the transaction that accepts.
+Blobs of a refused request are collected some day; a snapshot is made in the transaction that accepts.
 """
 
 import asyncio
@@ -9,9 +9,9 @@ from typing import Any
 
 from services.gateway.platform_tree import Warnings, read_history, template_files, with_history
 from services.gateway.ports import GatewayPorts
-from services.gateway.sources import checked_tree
+from services.gateway.sources import checked_tree, store_upload
 from shared.adapters.postgres.projects import PlatformRow
-from shared.blobs import digest_of, store_all, store_manifest
+from shared.blobs import digest_of, encode_manifest
 from shared.ports import Entry
 from shared.source_origin import SourceOrigin, SourceTree
 
@@ -31,7 +31,7 @@ async def tree_of_request(
         return None
     warn = Warnings()
     initial = template_files(init_files) if init_files else _template(ports, row, warn)
-    return await _stored(ports, initial, history, warn, of_project=False)
+    return await _stored(ports, organization_id, initial, history, warn, of_project=False)
 
 
 async def tree_of_project(ports: GatewayPorts, project_id: str, organization_id: str) -> SourceTree:
@@ -44,7 +44,8 @@ async def tree_of_project(ports: GatewayPorts, project_id: str, organization_id:
     if row is None:
         return SourceTree(origin=SourceOrigin(type="platform", of_project=True))
     warn = Warnings()
-    tree = await _stored(ports, _template(ports, row, warn), row.message_history, warn, of_project=True)
+    template = _template(ports, row, warn)
+    tree = await _stored(ports, organization_id, template, row.message_history, warn, of_project=True)
     if tree.manifest or not row.git_url:
         return tree
     origin = SourceOrigin(
@@ -61,7 +62,13 @@ def _template(ports: GatewayPorts, row: PlatformRow, warn: Warnings) -> dict[str
 
 
 async def _stored(
-    ports: GatewayPorts, initial: Mapping[str, str], history: Any, warn: Warnings, *, of_project: bool
+    ports: GatewayPorts,
+    organization_id: str,
+    initial: Mapping[str, str],
+    history: Any,
+    warn: Warnings,
+    *,
+    of_project: bool,
 ) -> SourceTree:
     def make() -> tuple[dict[str, bytes], dict[str, Entry]]:
         texts = with_history(initial, read_history(history, warn), warn)
@@ -73,6 +80,6 @@ async def _stored(
     origin = SourceOrigin(type="platform", of_project=of_project, warnings=warn.shown)
     if not tree.files:
         return SourceTree(origin=origin)
-    await store_all(ports.artifacts, (files[path] for path in tree.files))
-    manifest = await store_manifest(ports.artifacts, tree)
+    await store_upload(ports, organization_id, [files[path] for path in tree.files])
+    [manifest] = await store_upload(ports, organization_id, [encode_manifest(tree)])
     return SourceTree(origin=origin, manifest=manifest, file_count=len(tree.files), total_bytes=tree.total_bytes)

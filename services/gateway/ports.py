@@ -12,6 +12,7 @@ from services.gateway.access.ledger import Ledger
 from services.gateway.audit import note_given
 from services.gateway.auth import Gate
 from services.gateway.background import Background
+from services.gateway.disk import Disk
 from services.gateway.feed import Feed
 from services.gateway.health import Health
 from services.gateway.instances import Instances
@@ -33,6 +34,7 @@ from shared.adapters.postgres.releases import Releases
 from shared.adapters.postgres.tokens import Tokens
 from shared.adapters.postgres.variables import Variables
 from shared.adapters.postgres.webhooks import Webhooks
+from shared.collection import Collector
 from shared.contracts import subjects
 from shared.contracts.events import Event
 from shared.domains.checks import Checks
@@ -65,6 +67,7 @@ class GatewayPorts:
     bus: Bus
     artifacts: Objects
     logs: Objects
+    collector: Collector
     publishers: Mapping[str, Publisher]
     settings: Settings
     templates: Templates
@@ -87,6 +90,7 @@ class GatewayPorts:
             bus=resources.bus,
             artifacts=resources.artifacts,
             logs=resources.logs,
+            collector=Collector(resources.pool, resources.artifacts, resources.logs),
             publishers=resources.publishers(),
             settings=resources.settings,
             templates=Templates(resources.settings.templates_dir),
@@ -109,6 +113,7 @@ class Gateway:
         self.cors = cors_of(ports.settings, ports.allowed_origins)
         self.gate = Gate(ports.tokens, self.ledger, ports.settings, self.cors.is_origin_allowed)
         self.waker = Waker(ports.bus, self.background)
+        self.disk = Disk(ports.settings)
         self.health = Health(ports.overview, ports.bus, ports.artifacts)
         self.instances = Instances()
         self.glances = Glances(ports.overview)

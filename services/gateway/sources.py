@@ -65,7 +65,21 @@ async def offer_tree(ports: GatewayPorts, project: ProjectRow, tree: Manifest) -
         if sizes.get(entry.digest, entry.size) != entry.size:
             raise refused(f"{path}: said to have {entry.size} bytes; its blob has {sizes[entry.digest]}")
     snapshot_id = None if missing else await _record(ports, project, tree)
+    if snapshot_id is None and not missing:
+        return await offer_tree(ports, project, tree)
     return SourceBody(missing=missing, files=len(tree.files), total_bytes=tree.total_bytes, snapshot_id=snapshot_id)
+
+
+async def store_upload(ports: GatewayPorts, organization_id: str, blobs: list[bytes]) -> list[str]:
+    """Store what an organisation brings, and note that it did: so it stays until its tree can be recorded.
+
+    Returns the digests in the given order.
+    """
+    async with ports.projects.keeping_blobs() as held:
+        digests = await store_all(ports.artifacts, blobs)
+        sizes = {digest: len(data) for digest, data in zip(digests, blobs, strict=True)}
+        await ports.projects.record_blobs(organization_id, sizes, held)
+    return digests
 
 
 async def unpack(ports: GatewayPorts, project: ProjectRow, archive: BinaryIO) -> SourceBody:
@@ -73,17 +87,21 @@ async def unpack(ports: GatewayPorts, project: ProjectRow, archive: BinaryIO) ->
     entries: dict[str, Entry] = {}
     with closing(batches_in(archive)) as batches:
         while batch := await asyncio.to_thread(next, batches, None):
-            digests = await store_all(ports.artifacts, (file.data for file in batch))
+            digests = await store_upload(ports, project.organization_id, [file.data for file in batch])
             for file, digest in zip(batch, digests, strict=True):
                 entries[file.path] = Entry(digest, len(file.data), file.mode)
     tree = checked_tree(entries)
-    await ports.projects.record_blobs(project.organization_id, {entry.digest: entry.size for entry in entries.values()})
     return await offer_tree(ports, project, tree)
 
 
-async def _record(ports: GatewayPorts, project: ProjectRow, tree: Manifest) -> str:
-    digest = await store_manifest(ports.artifacts, tree)
-    return await ports.projects.record_snapshot(project.id, project.organization_id, digest, tree)
+async def _record(ports: GatewayPorts, project: ProjectRow, tree: Manifest) -> str | None:
+    """Record a tree whose blobs were all there a moment ago; None when some have been removed since."""
+    wanted = {entry.digest for entry in tree.files.values()}
+    async with ports.projects.keeping_blobs() as held:
+        if wanted - (await ports.projects.blob_sizes(project.organization_id, wanted, held)).keys():
+            return None
+        digest = await store_manifest(ports.artifacts, tree)
+        return await ports.projects.record_snapshot(project.id, project.organization_id, digest, tree, held)
 
 
 def _with_plain_mode(entry: Entry) -> Entry:

@@ -7,6 +7,7 @@ import asyncpg
 from services.reconciler.deadlines import end_overdue
 from services.reconciler.ended import finish_ended
 from services.reconciler.orphans import remove_orphans
+from services.reconciler.retention import keep_tidy
 from services.reconciler.rollbacks import settle_rollbacks
 from services.reconciler.streams import restore_streams
 from services.reconciler.unshown import show_over
@@ -42,7 +43,10 @@ class Reconciler:
         self._resources = resources
 
     async def run(self, stopping: asyncio.Event) -> None:
-        """Repair until `stopping` is set."""
+        """Repair until `stopping` is set, and clean up when it is due; neither waits for the other."""
+        await asyncio.gather(self._repair(stopping), keep_tidy(self._resources, stopping))
+
+    async def _repair(self, stopping: asyncio.Event) -> None:
         while not stopping.is_set():
             for repair in REPAIRS:
                 try:

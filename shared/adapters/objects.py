@@ -14,7 +14,7 @@ from obstore.exceptions import BaseError, GenericError
 from obstore.store import LocalStore, MemoryStore, ObjectStore, S3Store
 
 from shared.contracts.errors import ZepidError
-from shared.ports import Objects
+from shared.ports import Objects, Stat
 from shared.settings import InvalidSettings
 
 ARTIFACTS = "libra-deployment-artifacts"
@@ -41,14 +41,19 @@ def open_objects(url: str, bucket: str) -> Objects:
         InvalidSettings: the address is of no known kind, or a parameter of it is not known.
     """
     scheme = url.partition(":")[0]
-    if scheme == "file":
-        root = (Path(unquote(url.removeprefix("file://"))) / bucket).resolve()
+    if (folder := local_folder(url)) is not None:
+        root = (folder / bucket).resolve()
         return _Bucket(LocalStore(root, mkdir=True), root)
     if scheme == "s3":
         return _Bucket(_s3(url, bucket))
     if scheme == "memory":
         return _Bucket(MemoryStore())
     raise InvalidSettings(f"OBJECT_STORE_URL must begin with file://, s3:// or memory:, not {scheme}:")
+
+
+def local_folder(url: str) -> Path | None:
+    """Return the folder that an object store of this address is, None where it is none."""
+    return Path(unquote(url.removeprefix("file://"))) if url.startswith("file:") else None
 
 
 def _s3(url: str, bucket: str) -> S3Store:
@@ -113,11 +118,15 @@ class _Bucket:
             raise _write_failed(key, error) from error
 
     async def keys(self, prefix: str) -> AsyncIterator[str]:
+        async for stat in self.stats(prefix):
+            yield stat.key
+
+    async def stats(self, prefix: str) -> AsyncIterator[Stat]:
         try:
             async for page in obstore.list(self._store, prefix=prefix.rstrip("/") or None):
                 for found in page:
                     if not self._leads_out(found["path"]):
-                        yield found["path"]
+                        yield Stat(found["path"], found["size"], found["last_modified"].timestamp())
         except (BaseError, OSError, ValueError) as error:
             raise _read_failed(prefix, error) from error
 

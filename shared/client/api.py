@@ -35,6 +35,7 @@ from shared.client.env import Env
 from shared.client.errors import ApiError, ServerAway
 from shared.client.failures import Failures
 from shared.client.quota import Quota
+from shared.client.releases import Releases
 from shared.client.sse import ServerEvent, Subscription
 from shared.client.tokens import Tokens
 from shared.client.transport import Transport
@@ -61,6 +62,7 @@ class Client(Transport):
         env: environment variables of projects.
         failures: failed attempts with their stack traces.
         tokens: API keys.
+        releases: what was live, going back to it, what deployments have built, and what is kept of it.
         webhooks: whom the organisation wants to be told.
     """
 
@@ -75,6 +77,7 @@ class Client(Transport):
         self.env = Env(self)
         self.failures = Failures(self)
         self.tokens = Tokens(self)
+        self.releases = Releases(self)
         self.webhooks = Webhooks(self)
 
     async def __aenter__(self) -> Self:

@@ -1,5 +1,6 @@
 """One connection to the service: requests, answers, and errors in the client's words."""
 
+from collections.abc import AsyncIterator
 from typing import Any, TypeVar
 
 import httpx
@@ -56,6 +57,18 @@ class Transport:
         if not response.is_success:
             raise error_of(response)
         return response
+
+    async def stream(self, path: str, params: dict[str, Any]) -> AsyncIterator[bytes]:
+        """Yield the body of a successful answer as it comes."""
+        try:
+            async with self.http.stream("GET", path, params=params) as response:
+                if not response.is_success:
+                    await response.aread()
+                    raise error_of(response)
+                async for piece in response.aiter_bytes():
+                    yield piece
+        except httpx.TransportError as error:
+            raise ServerAway(self.base_url, str(error) or type(error).__name__) from None
 
 
 def is_loopback(url: str) -> bool:

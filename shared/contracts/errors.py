@@ -44,11 +44,13 @@ _TABLE: tuple[Code, ...] = (
     Code("SERVICE_UNAVAILABLE", 503, _TRANSIENT, True, "A dependency is away; try again in a few seconds."),
     Code("RATE_LIMITED", 429, _QUOTA, True, "Wait as long as Retry-After says."),
     Code("IDEMPOTENCY_KEY_REUSED", 422, _USER, False, "Send a new Idempotency-Key with each new request; the same one only to repeat a request."),
+    Code("STORAGE_FULL", 507, _PLATFORM, True, "The operator makes room on the disk of the object store: `zepid cleanup`."),
     # projects and acceptance
     Code("INVALID_PROJECT_ID", 400, _USER, False, "Use an id of letters, digits, dashes and underscores."),
     Code("PROJECT_NOT_FOUND", 404, _USER, False, "Check the project id and the organisation of the token."),
     Code("PROJECT_INACTIVE", 400, _USER, False, "Activate the project before deploying it."),
     Code("DEPLOYMENT_IN_PROGRESS", 409, _USER, True, "Wait for the running deployment, or cancel it."),
+    Code("CLEANUP_RUNNING", 409, _USER, True, "Wait for the cleanup that runs, then try again."),
     Code("PROJECT_LOCKED", 409, _USER, False, "Unlock the project first: `zepid unlock`."),
     Code("QUEUE_FULL", 429, _QUOTA, True, "Wait until deployments of the organisation have started, as long as Retry-After says."),
     Code("DEPLOYMENT_QUOTA_EXCEEDED", 429, _QUOTA, False, "Wait for the next period or choose a larger plan."),

@@ -142,6 +142,40 @@ async def test_an_edge_that_is_away_is_no_fault_of_the_release() -> None:
     assert failed.value.code.retryable
 
 
+async def test_a_page_is_live_when_it_has_the_scripts_and_styles_it_needs(world: EdgeWorld) -> None:
+    page = b"""<link rel=stylesheet href="/assets/a.css"><script type=module src="./assets/b.js?v=1#x"></script>
+      <script src="https://cdn.example/c.js"></script><div id=root></div>"""
+    files = {"index.html": page, "assets/a.css": b"a {}", "assets/b.js": b"b()"}
+    release = await world.publish("shop", files)
+    publisher = LocalPublisher(world.settings)
+    await publisher.probe(publisher.public_url("shop"), release)
+    await publisher.probe(f"http://{world.settings.edge_address}/_sites/shop/", release)
+
+
+@pytest.mark.parametrize(
+    ("page", "fault"),
+    [
+        (b"<link rel=stylesheet href=/assets/gone.css>", "gone.css"),
+        (b"<h1>hello</h1><script src=/assets/app-B7xK2_ab.js></script>", "app-B7xK2_ab.js"),
+        (b"<script src=gone></script>", "needs .*/gone"),
+        (b"<base href=/sub/><script src=app.js></script>", "sub/app.js"),
+        (b"  \n ", "without a body"),
+        (b"<!doctype html><title>x</title><body> <div></div></body>", "blank page"),
+    ],
+)
+async def test_a_page_that_lacks_what_it_needs_or_shows_nothing_is_not_live(
+    world: EdgeWorld, page: bytes, fault: str
+) -> None:
+    await world.publish("shop", {"index.html": b"<h1>good</h1>", "assets/app-B7xK2_ab.js": b"x()"})
+    release = await world.publish("shop", {"index.html": page, "app.js": b"x()"})
+    publisher = LocalPublisher(world.settings)
+    started = time.perf_counter()
+    with pytest.raises(ZepidError, match=fault) as failed:
+        await publisher.probe(publisher.public_url("shop"), release)
+    assert failed.value.code.name == "RELEASE_PROBE_FAILED"
+    assert time.perf_counter() - started < 2
+
+
 class Scripted:
     """An edge that answers what the test says, and keeps what it was asked."""
 

@@ -5,12 +5,16 @@ import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import pytest
 import pytest_asyncio
 
+from services.cli.errors import CommandError
+from services.cli.releasing import list_releases, lock_project, pin_release, roll_back, unlock_project
 from services.reconciler.rollbacks import settle_rollbacks
 from services.steps.deploy.handler import handle as deploy
 from shared import blobs
 from shared.adapters.postgres.releases import Releases
+from shared.client import Client
 from shared.contracts.outcomes import Done, Reject
 from tests.desk import Desk, open_desk
 from tests.going_live import PROJECT, SITE
@@ -70,6 +74,30 @@ async def test_a_rollback_serves_the_old_release_at_once_and_is_recorded(desk: D
         "id": "", "at": "", "fromReleaseId": ids[2], "toReleaseId": ids[0], "userId": "ada",
         "reason": "the newest is broken", "state": "confirmed", "fault": None,
     }  # fmt: skip
+
+
+async def test_the_command_line_goes_back_one_release_at_a_time(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+    ids = await three(desk)
+    token = desk.client.headers["authorization"].removeprefix("Bearer ")
+    async with Client(str(desk.client.base_url), token) as client:
+        await list_releases(client, PROJECT, limit=20, as_json=False)
+        shown = capsys.readouterr().out
+        assert all(release in shown for release in ids)
+        for expected in (ids[1], ids[0]):
+            await roll_back(client, PROJECT, None, "", as_json=False)
+            assert f"Live        {expected}" in capsys.readouterr().out
+        with pytest.raises(CommandError, match="no kept release before"):
+            await roll_back(client, PROJECT, None, "", as_json=False)
+        rollbacks = await client.releases.rollbacks(PROJECT)
+        assert [rollback.to_release_id for rollback in rollbacks] == [ids[0], ids[1]]
+        await pin_release(client, PROJECT, ids[0], pinned=True, as_json=True)
+        await lock_project(client, PROJECT, "sale", as_json=False)
+        await list_releases(client, PROJECT, limit=20, as_json=False)
+        shown = capsys.readouterr().out
+        assert "live, pinned" in shown
+        assert "Locked by ada: sale" in shown
+        await unlock_project(client, PROJECT, as_json=False)
+        assert await client.releases.lock(PROJECT) is not None
 
 
 async def test_going_back_to_what_is_live_changes_nothing(desk: Desk) -> None:

@@ -117,8 +117,10 @@ async def upload_blob(request: GatewayRequest, digest: FromPath[str]) -> Respons
     data = await request.body()
     if not is_digest(digest) or await asyncio.to_thread(digest_of, data) != digest:
         raise ZepidError("SOURCE_INVALID", f"the bytes are not those of the digest {digest[:64]!r}")
-    stored = await add(request.ports.artifacts, data)
-    await request.ports.projects.record_blobs(organization_id, {digest: len(data)})
+    projects = request.ports.projects
+    async with projects.keeping_blobs() as held:
+        stored = await add(request.ports.artifacts, data)
+        await projects.record_blobs(organization_id, {digest: len(data)}, held)
     return Response(BlobAnswer(digest, len(data)), status_code=201 if stored.new else 200)
 
 

@@ -46,9 +46,8 @@ async def _insert(command: Command, ports: Ports) -> str:
     manifest = await load_manifest(ports.objects, artifact)
     release = await ports.records.insert_release(command.deployment_id, artifact, manifest)
     async with ports.records.keeping_blobs():
-        lost = await first_missing(ports.objects, manifest)
-        if lost or not await ports.objects.exists(key_of(artifact)):
-            raise _lost(lost or artifact)
+        if lost := await first_missing(ports.objects, manifest):
+            raise _lost(lost)
     ports.log.write("system", f"Release {release}: {len(manifest.files)} files, {manifest.total_bytes / 1024:,.1f} KiB")
     return release
 

@@ -2,11 +2,11 @@
 
 import msgspec
 
-from shared.blobs import store_manifest
+from shared.blobs import first_missing, store_manifest
 from shared.contracts.errors import CODES, ZepidError
 from shared.contracts.messages import Command
 from shared.git.report import Assignment, Report
-from shared.ports import PYTHON, Exit, Ports, Run
+from shared.ports import PYTHON, Exit, Manifest, Ports, Run
 from shared.source_origin import SourceOrigin, SourceTree
 from shared.stored_files import store_files
 from shared.telemetry import log
@@ -32,8 +32,7 @@ async def fetch_source(command: Command, ports: Ports, origin: SourceOrigin) -> 
     await ports.sandboxes.create(name, command.organization_id)
     await ports.sandboxes.reset(name, ports.fence)
     report = await _run(name, ports, origin)
-    fetched_files = ports.sandboxes.collect(name, ports.fence, _FOLDER)
-    manifest = (await store_files(ports.objects, fetched_files)).manifest
+    manifest = await _stored(name, ports)
     if not manifest.files:
         raise ZepidError("SOURCE_MISSING", "the repository has no file that is ever deployed")
     fetched = msgspec.structs.replace(origin, commit=report.commit, warnings=(*origin.warnings, *report.warnings))
@@ -43,7 +42,21 @@ async def fetch_source(command: Command, ports: Ports, origin: SourceOrigin) -> 
         file_count=len(manifest.files),
         total_bytes=manifest.total_bytes,
     )
-    return await ports.records.freeze_source(command.deployment_id, tree), fetched
+    frozen = await ports.records.freeze_source(command.deployment_id, tree)
+    while await _is_incomplete(ports, manifest):
+        await store_manifest(ports.objects, await _stored(name, ports))
+    return frozen, fetched
+
+
+async def _stored(name: str, ports: Ports) -> Manifest:
+    files = ports.sandboxes.collect(name, ports.fence, _FOLDER)
+    return (await store_files(ports.objects, files)).manifest
+
+
+async def _is_incomplete(ports: Ports, manifest: Manifest) -> bool:
+    """Whether files that the store had before, and so were not stored again, have been removed until they counted."""
+    async with ports.records.keeping_blobs():
+        return await first_missing(ports.objects, manifest) is not None
 
 
 async def _run(name: str, ports: Ports, origin: SourceOrigin) -> Report:

@@ -1,12 +1,15 @@
 """Projects, their source snapshots, and which blobs each organisation has uploaded."""
 
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 from uuid import uuid4
 
 import asyncpg
 import msgspec
+from asyncpg.pool import PoolConnectionProxy
 
+from shared.adapters.postgres.barrier import keeping_blobs
 from shared.adapters.postgres.database import load_queries
 from shared.contracts.errors import Failure
 from shared.ports import Manifest
@@ -125,23 +128,29 @@ class Projects:
         rows = self._sql.page(self._pool, organization_id=organization_id, after=after, limit=limit)
         return msgspec.convert([dict(row) async for row in rows], list[ProjectRow])
 
-    async def blob_sizes(self, organization_id: str, digests: Iterable[str]) -> dict[str, int]:
+    def keeping_blobs(self) -> AbstractAsyncContextManager[PoolConnectionProxy]:
+        """Let no blob be removed for the length of a block; what is recorded in it is recorded on its connection."""
+        return keeping_blobs(self._pool)
+
+    async def blob_sizes(
+        self, organization_id: str, digests: Iterable[str], on: PoolConnectionProxy | None = None
+    ) -> dict[str, int]:
         """Return the size in bytes of those blobs that this organisation has uploaded, by digest."""
-        rows = self._sql.blob_sizes(self._pool, organization_id=organization_id, digests=list(digests))
+        rows = self._sql.blob_sizes(on or self._pool, organization_id=organization_id, digests=list(digests))
         return {row["digest"]: row["size"] async for row in rows}
 
-    async def record_blobs(self, organization_id: str, sizes: Mapping[str, int]) -> None:
+    async def record_blobs(self, organization_id: str, sizes: Mapping[str, int], on: PoolConnectionProxy) -> None:
         """Remember that an organisation has uploaded these blobs: size in bytes by digest."""
         await self._sql.record_blobs(
-            self._pool, organization_id=organization_id, digests=list(sizes), sizes=list(sizes.values())
+            on, organization_id=organization_id, digests=list(sizes), sizes=list(sizes.values())
         )
 
     async def record_snapshot(
-        self, project_id: str, organization_id: str, manifest_digest: str, manifest: Manifest
+        self, project_id: str, organization_id: str, manifest_digest: str, manifest: Manifest, on: PoolConnectionProxy
     ) -> str:
         """Make a tree the project's latest snapshot; return its id, the same for an unchanged tree."""
         snapshot_id = await self._sql.record_snapshot(
-            self._pool,
+            on,
             id=f"snap_{uuid4().hex}",
             project_id=project_id,
             organization_id=organization_id,

@@ -1,16 +1,20 @@
 """The publisher of the edge: sites are served by our own process, from the pointer in SQL."""
 
 import ssl
+from collections.abc import Mapping
 from functools import partial
 from urllib.parse import urljoin, urlsplit
 
 import httpx
 
 from shared.adapters.publishers.addresses import Addresses
-from shared.adapters.publishers.probing import MOST_REDIRECTS, Seen, probe_until, seen_in
+from shared.adapters.publishers.probing import MOST_REDIRECTS, Seen, look_closer, probe_until, seen_in
 from shared.settings import Settings
 
 PROBE_SECONDS = 10.0
+_FOR_PAGES = {"accept": "text/html,*/*"}
+_FOR_FILES = {"accept": "*/*", "sec-fetch-mode": "no-cors"}
+"""As a page asks for what it needs: never answered with the page of an application that routes by itself."""
 
 
 class LocalPublisher:
@@ -45,15 +49,29 @@ class LocalPublisher:
             await probe_until(url, release, partial(self._ask, client), within=self._probe_seconds)
 
     async def _ask(self, client: httpx.AsyncClient, url: str) -> Seen:
-        """Ask once, following redirects; each of them goes to the edge again, wherever it leads."""
+        """Ask once for a page and what it needs."""
+        answer = await self._get(client, url)
+        if isinstance(answer, Seen):
+            return answer
+
+        async def ask(address: str) -> Seen:
+            found = await self._get(client, address, _FOR_FILES)
+            return found if isinstance(found, Seen) else seen_in(found)
+
+        page = f"{urlsplit(url).scheme}://{answer.request.headers['host']}{answer.request.url.path}"
+        return await look_closer(seen_in(answer), answer, page, url, ask)
+
+    async def _get(
+        self, client: httpx.AsyncClient, url: str, kind: Mapping[str, str] = _FOR_PAGES
+    ) -> httpx.Response | Seen:
+        """Ask, following redirects; each of them goes to the edge again, wherever it leads."""
         try:
             for _ in range(MOST_REDIRECTS):
                 parts = urlsplit(url)
                 target = f"http://{self._edge}{parts.path or '/'}" + (f"?{parts.query}" if parts.query else "")
-                headers = {"host": parts.netloc, "accept": "text/html,*/*", "user-agent": "zepid-probe"}
-                answer = await client.get(target, headers=headers)
+                answer = await client.get(target, headers={"host": parts.netloc, "user-agent": "zepid-probe", **kind})
                 if not answer.has_redirect_location:
-                    return seen_in(answer)
+                    return answer
                 url = urljoin(url, answer.headers["location"])
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             return Seen(0, trouble=f"no answer ({type(error).__name__})")

@@ -52,7 +52,8 @@ with inserted as (
   select 'rel_' || split_part(id, '_', 2), id, project_id, organization_id, site, :manifest, :file_count, :total_bytes
   from deployment where id = :id
   on conflict (deployment_id) do update set
-    manifest = excluded.manifest, file_count = excluded.file_count, total_bytes = excluded.total_bytes
+    manifest = excluded.manifest, file_count = excluded.file_count, total_bytes = excluded.total_bytes,
+    created_at = now()
     where release.pointed_at is null and release.manifest <> excluded.manifest
   returning id
 )

@@ -55,7 +55,7 @@ select digest, size from uploaded_blob where organization_id = :organization_id 
 insert into uploaded_blob (organization_id, digest, size)
 select :organization_id, given.digest, given.size
 from unnest(:digests::text[], :sizes::bigint[]) as given(digest, size)
-on conflict do nothing;
+on conflict (organization_id, digest) do update set recorded_at = clock_timestamp();
 
 -- name: record_snapshot$
 -- An unchanged tree keeps its snapshot; only the latest counts, so that going back makes a new one.

@@ -48,3 +48,9 @@ create index deployment_kept on deployment (freed_at) where expired_at is null a
 alter table uploaded_blob add column recorded_at timestamptz not null default clock_timestamp();
 comment on column uploaded_blob.recorded_at is 'uploaded, or needed by a tree being uploaded: not removed for a while';
 create index uploaded_blob_digest on uploaded_blob (digest);
+
+create table collection_run (
+  name text primary key,
+  last_at timestamptz not null
+);
+comment on table collection_run is 'when the cleanup that runs by itself last began';
