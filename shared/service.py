@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import sys
@@ -64,6 +65,8 @@ async def _serve(name: str, create: Create, settings: Settings) -> None:
         if resources is None:
             return
         service = create(resources)
+        gc.collect()
+        gc.freeze()  # what is there now stays: collections need not go through it again and again
         log.info("service started", service=name)
         _say_ready()
         beating = asyncio.create_task(Pulse(resources.bus, {name: service}).run(stopping))

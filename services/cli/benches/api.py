@@ -39,10 +39,13 @@ with made as (
   insert into project (id, name, template_type, user_id, organization_id)
   select id, id, 'custom', 'bench', owner from unnest($1::text[], $2::text[]) as given(id, owner)
   returning id, organization_id
+), sites as (
+  insert into site (name, project_id, organization_id) select site_name(id), id, organization_id from made
 )
-insert into site (name, project_id, organization_id) select site_name(id), id, organization_id from made
+insert into snapshot (id, project_id, organization_id, manifest, file_count, total_bytes)
+select 'snap_' || id, id, organization_id, md5(id), 1, 1 from made
 """
-"""Projects and their sites, as `POST /projects` makes them."""
+"""Projects, their sites and a source each, as `POST /projects` and an upload make them."""
 _SERVERS = {"gateway": "services.gateway", "floor": "services.cli.benches.insert_app"}
 
 

@@ -99,7 +99,7 @@ end $$;
 -- that the project's present deployment is to end with, that one is cancelled first; superseded_id tells which, for the
 -- caller to call off. Without p_key, p_rate_limit there is no first answer, no limit. p_tree and p_templates are those of
 -- chosen_source; from_project: the caller is to make a p_tree of the project's row and to ask again.
--- Everything is found by an index, whatever statistics taken while the tables were short say.
+-- Everything is found by an index, whatever statistics taken while the tables were short say, and planned once.
 create function accept_deployment(
   p_id text, p_project_id text, p_organization_id text, p_user_id text,
   p_priority int, p_target text, p_timeout_seconds double precision, p_debug boolean, p_snapshot_id text,
@@ -107,7 +107,8 @@ create function accept_deployment(
   p_max_waiting int, p_rate_limit int, p_rate_window_seconds int,
   out verdict text, out deployment_id text, out accepted_at timestamptz, out superseded_id text,
   out active_id text, out active_state text, out retry_after int
-) language plpgsql set enable_seqscan = off as $$
+) language plpgsql
+set enable_seqscan = off set plan_cache_mode = force_generic_plan as $$
 declare
   v_terms record;
   v_origin deployment;
