@@ -11,10 +11,13 @@ from cryptography.fernet import Fernet
 from shared.adapters.postgres.tokens import Tokens
 from shared.resources import open_resources
 from shared.settings import load_settings
+from shared.telemetry import log
 from tests.fuzzing import fuzz
 from tests.stand import Stand, serving
 
 SEED = 20_261
+FEWEST = 20
+"""Operations there are at least; were fewer tried, the document would have been lost on the way."""
 
 
 @pytest_asyncio.fixture
@@ -45,7 +48,8 @@ async def test_every_operation_answers_as_its_document_says(
     deployment_id = (await stand.deploy(project_id)).json()["deploymentId"]
     known = {"path.deployment_id": deployment_id, "path.project_id": project_id}
     token = stand.token if who == "an operator" else None
-    tried = await fuzz(
-        stand.url, token, pytestconfig.getoption("--cases"), tmp_path, known=known if token else {}, seed=SEED
-    )
+    examples = pytestconfig.getoption("--cases")
+    tried = await fuzz(stand.url, token, examples, tmp_path, known=known if token else {}, seed=SEED)
+    log.info("fuzzed", who=who, cases=tried.cases)
     assert tried.exit_code == 0, tried.report
+    assert tried.cases > FEWEST * examples

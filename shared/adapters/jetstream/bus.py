@@ -113,7 +113,8 @@ class Bus:
         """Send what is buffered and disconnect."""
         with contextlib.suppress(*BROKER_AWAY):
             await self.client.flush(timeout=2)
-        await self.client.close()
+        with contextlib.suppress(*BROKER_AWAY):
+            await self.client.close()
 
     # What must happen
 
