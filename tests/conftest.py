@@ -65,4 +65,4 @@ async def database_url(postgres_server: PostgresServer, migrated_template: str) 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """How often fuzzing tries each operation: a few times in every run, `--cases 150` for the full form."""
-    parser.addoption("--cases", type=int, default=8, help="cases per operation that tests of the HTTP contract make")
+    parser.addoption("--cases", type=int, default=4, help="cases per operation that tests of the HTTP contract make")
