@@ -24,8 +24,8 @@ from shared.contracts.messages import Command
 from shared.contracts.outcomes import Done, Outcome
 from shared.ports import Ports
 from shared.resources import Resources
-from tests.e2e.test_gateway import serving
 from tests.pipeline import Pipeline, pipeline, settings_for
+from tests.stand import serving
 from tests.waiting import until
 
 SLOTS = 10
