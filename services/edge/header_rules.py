@@ -51,8 +51,8 @@ def changes(rules: Iterable[HeaderRule], hostname: str, path: str) -> list[Chang
     """Return what the rules of an address do, in their order."""
     found = []
     for rule in rules:
-        if match := rule.pattern.fullmatch(f"https://{hostname}{path}" if rule.absolute else path):
-            values = match.groupdict()
+        values = rule.pattern(f"https://{hostname}{path}" if rule.absolute else path)
+        if values is not None:
             found.append(Change({name: fill(value, values) for name, value in rule.sets.items()}, rule.unsets))
     return found
 

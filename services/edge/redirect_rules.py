@@ -47,8 +47,8 @@ class Redirects(NamedTuple):
         if rule := self.static.get(path):
             return rule
         for pattern, rule in self.dynamic:
-            if match := pattern.fullmatch(path):
-                return rule._replace(target=_filled(rule.target, match.groupdict()))
+            if (values := pattern(path)) is not None:
+                return rule._replace(target=_filled(rule.target, values))
         return None
 
 
@@ -76,7 +76,10 @@ def parse_redirects(text: str, html_handling: HtmlHandling) -> Redirects:
 def location(target: str, query: str) -> str:
     """Return where a target leads: a path or a whole address, with its own query (`?…`), else the request's."""
     front, own_query, fragment = split_target(target)
-    if not is_absolute(front) and not front.startswith("//"):
+    if is_absolute(front):
+        host, slash, path = front.removeprefix("https://").partition("/")
+        front = f"https://{host.lower()}{slash}{path}"
+    elif not front.startswith("//"):
         front = url_path(front)
     return front + (own_query or query) + fragment
 
@@ -86,12 +89,16 @@ def _lines(text: str) -> Iterator[tuple[str, str, str]]:
     for line in map(str.strip, text.removeprefix("\ufeff").split("\n")):
         if len(line) > MOST_CHARACTERS or line.startswith("#"):
             continue
-        tokens = re.sub(r"\s+#.*$", "", line).split()
+        tokens = _without_comment(line.split())
         if len(tokens) not in (2, 3) or is_absolute(tokens[0]):
             continue
         source = read_address(tokens[0] if tokens[0].startswith("/") else f"/{tokens[0]}")
         if source is not None:
             yield source, tokens[1], tokens[2] if len(tokens) == 3 else "302"
+
+
+def _without_comment(tokens: list[str]) -> list[str]:
+    return tokens[: next((at for at, token in enumerate(tokens) if token.startswith("#")), None)]
 
 
 def _read_rule(source: str, written: str, status: str) -> Rule | None:
