@@ -70,7 +70,7 @@ def read_address(written: str, *, with_query: bool = False) -> str | None:
     path, query, fragment = split_target(absolute["path"] if absolute else written)
     origin = f"https://{absolute['host']}" if absolute else ""
     rest = url_query(query) + fragment[:1] + url_query(fragment[1:]) if with_query else ""
-    return origin + url_path(path if path.startswith("/") else f"/{path}") + rest
+    return origin + url_path(path if path.startswith("/") else f"/{path}", turned=False) + rest
 
 
 def has_port(written: str) -> bool:

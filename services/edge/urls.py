@@ -18,9 +18,10 @@ _SLASHES = re.compile("/+")
 
 
 @lru_cache(maxsize=4096)
-def url_path(raw: bytes | str) -> str:
-    """Return the path of a URL: dot segments resolved, backslashes turned, what must be encoded encoded."""
-    segments = quote(raw, safe=_KEPT_IN_PATH).replace("\\", "/").removeprefix("/").split("/")
+def url_path(raw: bytes | str, *, turned: bool = True) -> str:
+    """Return the path of a URL: dot segments resolved, backslashes `turned`, what must be encoded encoded."""
+    quoted = quote(raw, safe=_KEPT_IN_PATH)
+    segments = (quoted.replace("\\", "/") if turned else quoted).removeprefix("/").split("/")
     path: list[str] = []
     for segment in segments:
         if segment.lower() in _TWO_DOTS:
