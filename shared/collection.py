@@ -20,7 +20,6 @@ from shared.adapters.postgres.retention import Expired, Retention
 from shared.blobs import key_of
 from shared.ports import Manifest, Objects, Stat
 from shared.settings import Settings
-from shared.telemetry import log
 
 BLOBS = "blobs/"
 BUILDS = "builds/"
@@ -113,6 +112,7 @@ class _Collection:
         self._dry_run = dry_run
         self._began = time.time()
         self._manifests: set[str] = set()
+        self._lost: set[str] = set()
         self._kept: set[str] = set()
         self._removed = Removed()
 
@@ -142,19 +142,20 @@ class _Collection:
         return expired
 
     async def _keep(self, manifests: set[str]) -> None:
-        """Note the blobs of trees that were not known yet, their manifests among them."""
-        new = list(manifests - self._manifests)
-        self._manifests.update(new)
+        """Note the blobs of trees that were not known yet, their manifests among them.
+
+        A tree whose manifest is lost is looked for again each time: its deployment may be making it anew.
+        """
+        new = list((manifests | self._lost) - self._manifests)
         for start in range(0, len(new), _PARALLEL):
-            for found in await asyncio.gather(*map(self._blobs_of, new[start : start + _PARALLEL])):
+            some = new[start : start + _PARALLEL]
+            for digest, found in zip(some, await asyncio.gather(*map(self._blobs_of, some)), strict=True):
                 self._kept.update(found)
+                (self._manifests if found else self._lost).add(digest)
 
     async def _blobs_of(self, digest: str) -> list[str]:
         data = await self._artifacts.get(key_of(digest))
-        if data is None:
-            log.warning("a tree that is kept has no manifest", digest=digest)
-            return []
-        return [digest, *msgspec.json.decode(data, type=Manifest).digests]
+        return [digest, *msgspec.json.decode(data, type=Manifest).digests] if data is not None else []
 
     async def _forget_builds(self) -> None:
         """Forget what builds came to where that is not kept, so that no new deployment takes it up."""

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from services.gateway.ports import GatewayPorts
 from shared.adapters.postgres.tokens import Tokens
 from shared.resources import Resources, open_resources
 from tests.edge_world import serving
-from tests.going_live import PROJECT, SITE, Live, going_live
+from tests.going_live import PROJECT, SITE, Live, going_live, quick_publisher
 
 
 @dataclass
@@ -53,7 +53,8 @@ async def open_desk(
             **settings,
         )
         async with open_resources(changed, "test") as resources:
-            app = create_app(GatewayPorts.of(resources))
+            ports = replace(GatewayPorts.of(resources), publishers={"local": quick_publisher(changed)})
+            app = create_app(ports)
             _, token = await Tokens(resources.pool).create("test", [scope], "o", "ada")
             headers = {"authorization": f"Bearer {token}"}
             async with (

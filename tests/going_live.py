@@ -15,6 +15,7 @@ from shared.adapters.publishers.local import LocalPublisher
 from shared.contracts.messages import Command, Work
 from shared.contracts.outcomes import Done
 from shared.ports import Entry, Fence, Manifest, Ports
+from shared.settings import Settings
 from tests.edge_world import EdgeWorld, edge_world
 
 PROJECT = "shop"
@@ -41,6 +42,11 @@ class Destroyed:
         self.names.append(name)
 
 
+def quick_publisher(settings: Settings) -> LocalPublisher:
+    """The local publisher, waiting not long for what will not come."""
+    return LocalPublisher(settings, probe_seconds=2)
+
+
 class Live:
     """A project in front of an edge, and its deployments one after the other, all to `target`."""
 
@@ -54,7 +60,7 @@ class Live:
             records=self.deployments,
             objects=world.objects,
             sandboxes=self.sandboxes,  # type: ignore[arg-type]
-            publishers={"local": LocalPublisher(world.settings)},
+            publishers={"local": quick_publisher(world.settings)},
             log=self.log,
             settings=world.settings,
             fence=Fence(0, 0, 0, 1),

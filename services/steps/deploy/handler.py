@@ -23,9 +23,14 @@ async def handle(command: Command, ports: Ports) -> Outcome:
     answer = await ports.records.point_to(deployment.id, release)
     if answer != "pointed":
         return Reject(_refused(answer, release).failure(command.step))
-    await publisher.publish(deployment.site, release)
     url = publisher.public_url(deployment.site)
-    await _see(publisher, url, release, ports)
+    try:
+        await publisher.publish(deployment.site, release)
+        await _see(publisher, url, release, ports)
+    except ZepidError:
+        if (answer := await ports.records.point_to(deployment.id, release)) != "pointed":
+            return Reject(_refused(answer, release).failure(command.step))
+        raise
     ports.log.write("system", f"Live at {url}")
     work = msgspec.structs.replace(command.work, release=release, url=url)
     return Done(work, detail=f"live at {url}")
