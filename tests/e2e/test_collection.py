@@ -1,6 +1,6 @@
 """Retention: what is kept, what is removed, and that nothing is lost while others deploy and roll back.
 
-The race has 100 rounds; `ZEPID_RACES=1000` gives it its full length.
+The race has 50 rounds; `ZEPID_RACES=1000` gives it its full length.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ from tests.desk import Desk, open_desk
 from tests.going_live import PROJECT
 from tests.waiting import until
 
-RACES = int(os.environ.get("ZEPID_RACES", "100"))
+RACES = int(os.environ.get("ZEPID_RACES", "50"))
 AT_ONCE = Rules(older_than_days=0, keep_releases=2, earlier_seconds=0, grace_seconds=0)
 """Everything that may go goes."""
 
