@@ -46,9 +46,10 @@ async def _insert(command: Command, ports: Ports) -> str:
     Files that the store had before this build belonged to nobody and may have been removed since.
     """
     artifact = command.work.artifact
-    if not await ports.objects.exists(key_of(artifact)):
-        raise _lost(artifact)
-    manifest = await load_manifest(ports.objects, artifact)
+    async with ports.records.keeping_blobs():
+        if not await ports.objects.exists(key_of(artifact)):
+            raise _lost(artifact)
+        manifest = await load_manifest(ports.objects, artifact)
     release = await ports.records.insert_release(command.deployment_id, artifact, manifest)
     async with ports.records.keeping_blobs():
         if lost := await first_missing(ports.objects, manifest):
