@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 from unittest.mock import MagicMock
+from urllib.parse import urlencode
 
 import httpx
 from blake3 import blake3
@@ -20,8 +21,9 @@ from services.gateway.app import create_app
 from services.gateway.auth import rule_of
 from shared.adapters.jetstream.bus import Bus, encode
 from shared.adapters.jetstream.dead_letters import DeadLetters
+from shared.blobs import store, store_manifest
 from shared.contracts.messages import Command, DeadLetter, Work
-from shared.ports import Manifest
+from shared.ports import Entry, Manifest
 from shared.resources import Resources
 from shared.settings import Settings
 
@@ -85,6 +87,8 @@ QUERY = {
     "actor": PATH["token_id"],
     "orgId": Parameter(lambda _: VICTIM, "no-such-organisation"),
 }
+REQUIRED = {"path": "index.html"}
+"""Query parameters without which a route answers nothing."""
 CURSORS = {"GET /projects": PATH["project_id"], "GET /tokens": PATH["token_id"], "GET /webhooks": PATH["webhook_id"]}
 """Lists whose cursor is the id of a thing."""
 """Query parameters that name things; others are not tried."""
@@ -157,7 +161,9 @@ class Endpoint:
 
     def filled(self, its: Owned, *, missing: bool = False, **own: str) -> str:
         """Return the path, with things of the victim's or with what nobody has; `own` is used instead where it fits."""
-        return self.path.format(**self.values(its, missing=missing) | own)
+        path = self.path.format(**self.values(its, missing=missing) | own)
+        needed = {name: value for name, value in REQUIRED.items() if name in self.parameters}
+        return f"{path}?{urlencode(needed)}" if needed else path
 
     def values(self, its: Owned, *, missing: bool = False) -> dict[str, Any]:
         """Return what its path parameters are filled with."""
@@ -216,7 +222,10 @@ async def own_everything(victim: httpx.AsyncClient, resources: Resources) -> Own
     webhook = (await made("POST", "/webhooks", 201, json={"url": "http://127.0.0.1:9/theirs"}))["webhook"]["id"]
     delivery = (await made("POST", f"/webhooks/{webhook}/test", 202))["delivery"]["id"]
     await made("POST", f"/projects/{project}/domains", 201, json={"hostname": HOSTNAME})
-    release = await resources.deployments.insert_release(deployment, "0" * 64, Manifest({}))
+    page = b"<p>theirs</p>"
+    built = Manifest({"index.html": Entry(await store(resources.artifacts, page), len(page))})
+    manifest = await store_manifest(resources.artifacts, built)
+    release = await resources.deployments.insert_release(deployment, manifest, built)
     sequence = await _bury(resources.bus, project, deployment)
     return Owned(project, deployment, token, release, webhook, delivery, sequence)
 

@@ -38,7 +38,7 @@ async def zepid(stack: LiveStack, *words: str) -> tuple[int, list[str]]:
 async def site(client: Client, folder: Path, number: int) -> Project:
     """A project with a static page as its source."""
     project = await client.create_project(f"site-{number}")
-    source = scan(write({"index.html": f"<title>{number}</title>".encode()}, folder / str(number)))
+    source = scan(write({"index.html": f"<p>{number}</p>".encode()}, folder / str(number)))
     state = await client.offer_source(project.id, source.manifest)
     for digest in state.missing:
         path = next(path for path, entry in source.manifest.files.items() if entry.digest == digest)
@@ -113,7 +113,7 @@ async def test_what_died_of_a_broken_store_completes_when_redriven(tmp_path: Pat
                 status = await ended(client, new)
                 assert status.status == "completed", status
                 assert status.worker_url is not None
-                assert (await stack.get(status.worker_url)).text == f"<title>{number}</title>"
+                assert (await stack.get(status.worker_url)).text == f"<p>{number}</p>"
                 assert (await client.status(dead[number])).status == "failed"
                 assert project.id in status.worker_url
             assert await zepid(stack, "ls") == (0, ["No dead letters."])

@@ -80,7 +80,7 @@ async def killing_stack(folder: Path) -> AsyncIterator[KillingStack]:
 
 def build_of(case: Case, number: int) -> dict[str, bytes]:
     """A page of its own; with a build, slow enough to be met while it works, where that is to be killed."""
-    page = {"index.html": f"<title>{number}</title>".encode()}
+    page = {"index.html": f"<p>{number}</p>".encode()}
     if case.step != "build":
         return page
     seconds = 3 if case.point == WORKING else 0
@@ -131,7 +131,7 @@ async def faults(stack: KillingStack, client: Client, bus: Bus, case: Case, numb
         found.append(f"attempts {attempts}")
     if (said := await successes(bus, deployment_id)) != dict.fromkeys(BY_NAME, 1):
         found.append(f"successes {dict(said)}")
-    if (page := (await stack.get(status.worker_url)).text) != f"<title>{number}</title>":
+    if (page := (await stack.get(status.worker_url)).text) != f"<p>{number}</p>":
         found.append(f"the site answers {page!r}")
     return "; ".join(found)
 

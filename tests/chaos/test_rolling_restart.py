@@ -104,7 +104,7 @@ class Visitor:
 
     @property
     def _page(self) -> bytes:
-        return f"<title>{self._number}</title>".encode()
+        return f"<p>{self._number}</p>".encode()
 
     def _client(self) -> Client:
         return Client(self._connection.url, self._connection.token)

@@ -154,7 +154,7 @@ process.stdout.write('colour: \\x1b[31m' + A.slice(0, 8) + '\\x1b[0m' + A.slice(
 process.stdout.write('x'.repeat(8185) + A + '\\n')
 if (process.env.FAIL) throw new Error('wrong credential ' + A)
 require('fs').mkdirSync('dist')
-require('fs').writeFileSync('dist/index.html', `<!doctype html><title>${A.length} ${KEY.split('\\n').length}</title>`)
+require('fs').writeFileSync('dist/index.html', `<!doctype html><p>${A.length} ${KEY.split('\\n').length}</p>`)
 """
 
 
@@ -187,7 +187,7 @@ async def test_a_build_sees_the_variables_and_nobody_else_does(stack: LiveStack,
         bad = await stack.deploy(folder, "--project", project.id)
     assert good.exit_code == 0, (good.result, good.log)
     page = await stack.get(good.result["workerUrl"])
-    assert f"<title>{len(SENTINEL)} 3</title>" in page.text
+    assert f"<p>{len(SENTINEL)} 3</p>" in page.text
     assert (bad.exit_code, bad.result["status"]) == (1, "failed")
     assert "plain: ***" in good.log
     assert "wrong credential ***" in bad.result["diagnosis"]["excerpt"]

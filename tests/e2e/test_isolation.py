@@ -52,7 +52,7 @@ class Scene:
     ) -> httpx.Response:
         path = endpoint.filled(self.its, missing=missing, **(own or {}))
         body = endpoint.content(self.its)
-        return await self.client.request(endpoint.method, path, headers=headers, params=query, **body)
+        return await self.client.request(endpoint.method, path, headers=headers, params=query or None, **body)
 
     async def facts(self) -> dict[str, Any]:
         """Every row of the database but the stranger's own, and what each stream holds."""

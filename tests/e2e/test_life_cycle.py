@@ -204,7 +204,7 @@ async def live(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LiveSt
 async def test_completed_is_said_only_when_the_site_answers_with_the_release(live: LiveStack) -> None:
     async with calling(live) as caller:
         project_id = await caller.project("live")
-        for page in (b"<title>first</title>", b"<title>second</title>"):
+        for page in (b"<p>first</p>", b"<p>second</p>"):
             await caller.upload(project_id, {"package.json": BUILT, "index.html": page})
             deployment_id = await caller.deploy(project_id)
             release = asyncio.create_task(release_when_completed(caller, live, deployment_id))
@@ -216,7 +216,7 @@ async def test_completed_is_said_only_when_the_site_answers_with_the_release(liv
 async def test_the_rebuild_command_gives_the_same_rows_on_a_running_stack(live: LiveStack) -> None:
     async with calling(live) as caller:
         project_id = await caller.project("rebuilt")
-        await caller.upload(project_id, {"index.html": b"<title>static</title>"})
+        await caller.upload(project_id, {"index.html": b"<p>static</p>"})
         await caller.poll(await caller.deploy(project_id))
     pool = await open_pool(live.settings.postgres_url, size=1)
     tables = ("deployment_progress", "deployment_step")

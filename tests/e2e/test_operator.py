@@ -28,7 +28,7 @@ pytestmark = [
 ]
 SLOW = {
     "package.json": b'{"name": "slow", "scripts": {"build": "sleep 4 && mkdir dist && cp index.html dist"}}',
-    "index.html": b"<title>slow</title>",
+    "index.html": b"<p>slow</p>",
 }
 BROKEN = {"package.json": b'{"name": "broken", "scripts": {"build": "exit 3"}}'}
 

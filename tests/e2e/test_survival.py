@@ -42,7 +42,7 @@ class SlowBuild:
         script = f"setTimeout(() => require('fs').cpSync('index.html', 'dist/index.html'), {seconds * 1000:.0f})"
         package = {"name": "slow", "scripts": {"build": f'node -e "{script}" {self._marker}'}}
         self.folder = write(
-            {"package.json": msgspec.json.encode(package), "index.html": b"<title>slow</title>"}, folder / "app"
+            {"package.json": msgspec.json.encode(package), "index.html": b"<p>slow</p>"}, folder / "app"
         )
 
     async def running(self) -> list[Process]:
@@ -109,7 +109,7 @@ async def test_a_killed_build_process_costs_an_attempt_and_nothing_else(processe
         "validate": 1, "sandbox": 1, "sync": 1, "build": 2, "deploy": 1, "cleanup": 1,
     }  # fmt: skip
     assert processes.pid_of("build") != worker
-    assert (await processes.get(status["workerUrl"])).text == "<title>slow</title>"
+    assert (await processes.get(status["workerUrl"])).text == "<p>slow</p>"
 
 
 @pytest.mark.asyncio(loop_scope="module")
@@ -141,7 +141,7 @@ async def test_a_deployment_outlives_the_whole_stack_being_killed(tmp_path: Path
         assert deployed.result["status"] == "completed", deployed.result
         status = await status_of(stack, deployed)
         assert status["steps"]["build"]["attempts"] == 2
-        assert (await stack.get(status["workerUrl"])).text == "<title>slow</title>"
+        assert (await stack.get(status["workerUrl"])).text == "<p>slow</p>"
 
 
 class Midway:

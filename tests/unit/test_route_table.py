@@ -11,7 +11,7 @@ from tests.foreign import route_table, unknown
 def test_only_these_routes_are_public():
     assert {endpoint.name for endpoint in route_table() if endpoint.rule == "public"} == {
         "GET /", "GET /health", "GET /health/detailed", "GET /health/live", "GET /health/ready", "GET /openapi.json",
-        "GET /docs", "GET /docs/openapi.json", "GET /docs/{path}",
+        "GET /docs", "GET /docs/openapi.json", "GET /docs/{path}", "GET /dashboard",
     }  # fmt: skip
 
 
