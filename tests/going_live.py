@@ -10,6 +10,7 @@ from uuid import uuid4
 from services.steps.cleanup.handler import handle as cleanup
 from services.steps.deploy.handler import handle as deploy
 from shared import blobs
+from shared.adapters.postgres.acceptance import Order
 from shared.adapters.postgres.deployments import Deployments
 from shared.adapters.publishers.local import LocalPublisher
 from shared.contracts.messages import Command, Work
@@ -77,15 +78,17 @@ class Live:
         artifact = await self.build(files)
         deployment_id = f"deploy_{uuid4().hex}"
         verdict = await self.deployments.accept(
-            id=deployment_id,
-            project_id=PROJECT,
-            organization_id="o",
-            user_id="u",
-            priority=5,
-            target=self.target,
-            snapshot_id=None,
-            traceparent="",
-            max_waiting=100,
+            Order(
+                id=deployment_id,
+                project_id=PROJECT,
+                organization_id="o",
+                user_id="u",
+                priority=5,
+                target=self.target,
+                snapshot_id=None,
+                traceparent="",
+                max_waiting=100,
+            )
         )
         assert verdict.verdict == "accepted"
         await self.deployments.admit(5, 5, 600)

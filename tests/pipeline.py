@@ -14,6 +14,7 @@ from services.projector import create as create_projector
 from services.reconciler import create as create_reconciler
 from services.steps.loader import open_ports
 from services.steps.noop import noop_handlers
+from shared.adapters.postgres.acceptance import Order
 from shared.adapters.postgres.database import DATABASE_AWAY
 from shared.adapters.postgres.projections import Projections
 from shared.contracts.errors import ZepidError
@@ -78,15 +79,17 @@ class Pipeline:
         project_id = project_id or await self.project(organization_id)
         deployment_id = f"deploy_{uuid4().hex}"
         verdict = await self.resources.deployments.accept(
-            id=deployment_id,
-            project_id=project_id,
-            organization_id=organization_id,
-            user_id="u",
-            priority=5,
-            target="local",
-            snapshot_id=None,
-            traceparent="",
-            max_waiting=100_000,
+            Order(
+                id=deployment_id,
+                project_id=project_id,
+                organization_id=organization_id,
+                user_id="u",
+                priority=5,
+                target="local",
+                snapshot_id=None,
+                traceparent="",
+                max_waiting=100_000,
+            )
         )
         assert verdict.verdict == "accepted", verdict
         await self.resources.bus.wake_intake(deployment_id, "")

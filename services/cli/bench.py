@@ -38,7 +38,7 @@ def pipeline(
 
 def api(
     count: Annotated[int, typer.Option("-n", min=50, help="Requests to each side.")] = 5000,
-    concurrency: Annotated[int, typer.Option("-c", min=1, help="At a time.")] = 32,
+    concurrency: Annotated[int, typer.Option("-c", min=1, help="At a time.")] = 64,
     as_json: Json = False,
 ) -> None:
     """Accepting deployments (`POST /deploy`), against decoding the same body and one durable INSERT.

@@ -1,7 +1,7 @@
 """Recording a deployment: the one way of `POST /deploy` and of a retry, and why it may be refused."""
 
 from functools import partial
-from uuid import uuid4
+from secrets import token_hex
 
 import msgspec
 from litestar.status_codes import HTTP_200_OK
@@ -12,11 +12,10 @@ from services.gateway.lookup import PROJECT_LOCKED, PROJECT_NOT_FOUND
 from services.gateway.platform_source import tree_of_project
 from services.gateway.ports import Gateway, GatewayRequest
 from services.gateway.queue_estimate import QueuePlace
-from shared.adapters.postgres.deployments import Idempotency, RateLimit, Verdict
+from shared.adapters.postgres.acceptance import Order, Verdict
 from shared.conclusion import interrupt
 from shared.contracts.errors import Failure, ZepidError
 from shared.outage import insist
-from shared.settings import Settings
 from shared.source_origin import SourceTree
 from shared.telemetry import TRACEPARENT, current_traceparent, span
 from shared.times import iso_time
@@ -41,7 +40,8 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
         supersede: cancel the project's present deployment instead of being refused.
         timeout_seconds: from admission to the deadline, if it is to be shorter than the service's.
         debug: build afresh, and say more about it.
-        idempotency: how the request named itself.
+        key: how the request named itself.
+        body_digest: what was asked for under that name.
         is_limited: whether it may come too soon after others; an operator's redrive may not.
     """
 
@@ -57,7 +57,8 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     supersede: bool = False
     timeout_seconds: float | None = None
     debug: bool = False
-    idempotency: Idempotency | None = None
+    key: str | None = None
+    body_digest: str | None = None
     is_limited: bool = True
 
 
@@ -84,8 +85,9 @@ async def accept(request: GatewayRequest, route: str, wanted: Wanted) -> DeployA
     Raises:
         ZepidError: it is refused, and nothing was changed.
     """
-    request.gateway.disk.must_have_room()
-    deployment_id = wanted.id or f"deploy_{uuid4().hex}"
+    gateway = request.gateway
+    gateway.disk.must_have_room()
+    deployment_id = wanted.id or f"deploy_{token_hex(16)}"
     given = request.headers.get(TRACEPARENT, "")
     attributes = {
         "http.request.method": "POST",
@@ -97,16 +99,16 @@ async def accept(request: GatewayRequest, route: str, wanted: Wanted) -> DeployA
     }
     name = f"POST {route}"
     with (
-        request.gateway.waker.accepting(),
+        gateway.waker.accepting(),
         span(name, given, kind=SpanKind.SERVER, attributes=attributes) as current,
     ):
         traceparent = current_traceparent(given)
-        verdict = await _record(request.gateway, wanted, deployment_id, traceparent)
+        verdict = await _record(gateway, wanted, deployment_id, traceparent)
         if verdict.verdict == "from_project":
-            tree = await tree_of_project(request.ports, wanted.project_id, wanted.organization_id)
+            tree = await tree_of_project(gateway.ports, wanted.project_id, wanted.organization_id)
             wanted = msgspec.structs.replace(wanted, tree=tree)
-            verdict = await _record(request.gateway, wanted, deployment_id, traceparent)
-        refusal = None if verdict.deployment_id else await _refusal(request.gateway, wanted, verdict)
+            verdict = await _record(gateway, wanted, deployment_id, traceparent)
+        refusal = None if verdict.deployment_id else await _refusal(gateway, wanted, verdict)
         current.set_attribute("http.response.status_code", refusal.code.status if refusal else HTTP_200_OK)
     if refusal:
         raise refusal
@@ -126,8 +128,10 @@ def _answer(wanted: Wanted, verdict: Verdict) -> DeployAnswer:
 
 async def _record(gateway: Gateway, wanted: Wanted, deployment_id: str, traceparent: str) -> Verdict:
     ports = gateway.ports
-    superseded = ZepidError("CANCELLED", f"superseded by deployment {deployment_id}").failure(GATEWAY)
-    verdict = await ports.deployments.accept(
+    superseded = None
+    if wanted.supersede:
+        superseded = ZepidError("CANCELLED", f"superseded by deployment {deployment_id}").failure(GATEWAY)
+    order = Order(
         id=deployment_id,
         project_id=wanted.project_id,
         organization_id=wanted.organization_id,
@@ -142,12 +146,15 @@ async def _record(gateway: Gateway, wanted: Wanted, deployment_id: str, tracepar
         timeout_seconds=wanted.timeout_seconds,
         debug=wanted.debug,
         retry_of=wanted.retry_of,
-        superseding=superseded if wanted.supersede else None,
-        idempotency=wanted.idempotency,
-        rate_limit=_rate_limit(ports.settings) if wanted.is_limited else None,
+        superseding=superseded,
+        key=wanted.key,
+        body_digest=wanted.body_digest,
+        rate_limit=ports.settings.deploy_rate_limit if wanted.is_limited else None,
+        rate_window_seconds=ports.settings.deploy_rate_window,
     )
+    verdict = await ports.deployments.accept(order)
     if verdict.verdict == "accepted":
-        if verdict.superseded_id:
+        if verdict.superseded_id and superseded:
             call_off_cancelled(gateway, verdict.superseded_id, superseded)
         gateway.waker.wake(deployment_id, traceparent)
     return verdict
@@ -161,10 +168,6 @@ def call_off_cancelled(gateway: Gateway, deployment_id: str, failure: Failure) -
         await insist(partial(interrupt, ports.deployments, ports.bus, GATEWAY, deployment_id, "cancelled", failure))
 
     gateway.background.start(call_off(), f"calling off {deployment_id}")
-
-
-def _rate_limit(settings: Settings) -> RateLimit:
-    return RateLimit(settings.deploy_rate_limit, settings.deploy_rate_window)
 
 
 async def _refusal(gateway: Gateway, wanted: Wanted, verdict: Verdict) -> ZepidError:
@@ -182,8 +185,8 @@ async def _refusal(gateway: Gateway, wanted: Wanted, verdict: Verdict) -> ZepidE
         case "key_reused":
             return ZepidError("IDEMPOTENCY_KEY_REUSED", "The Idempotency-Key was sent before with another request")
         case "rate_limited":
-            limit = _rate_limit(gateway.ports.settings)
-            return RateLimited(limit.count, limit.window_seconds, verdict.retry_after or 1)
+            settings = gateway.ports.settings
+            return RateLimited(settings.deploy_rate_limit, settings.deploy_rate_window, verdict.retry_after or 1)
         case "queue_full":
             message = "Too many deployments of the organisation wait already. Try again when some have started."
             return ZepidError("QUEUE_FULL", message, retry_after=await _next_start(gateway, wanted.organization_id))

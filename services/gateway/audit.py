@@ -46,8 +46,9 @@ def record_writes(ledger: Ledger) -> BeforeSend:
 
 
 def note_given(scope: Scope, body: Any) -> None:
-    """Keep the ids that a request's JSON body names."""
-    scope["state"][_GIVEN] = _ids_in(body)
+    """Keep the ids that a request's JSON body names, once."""
+    if _GIVEN not in scope["state"]:
+        scope["state"][_GIVEN] = _ids_in(body)
 
 
 def note_owner(scope: Scope, organization_id: str) -> None:
@@ -94,8 +95,8 @@ def _ids_answered(answer: bytes, status: int) -> dict[str, str]:
 def _ids_in(body: Any) -> dict[str, str]:
     if not isinstance(body, Mapping):
         return {}
-    named = {name: body.get(name) for name in _IDS}
+    named = {name: body[name] for name in _IDS if name in body}
     for name in _THINGS:
-        if isinstance(thing := body.get(name), Mapping):
+        if name in body and isinstance(thing := body[name], Mapping):
             named[f"{name}Id"] = thing.get("id")
     return {name: value for name, value in named.items() if isinstance(value, str) and _ID.fullmatch(value)}

@@ -14,7 +14,6 @@ from services.gateway.custom_domain import FIELD, checked_hostname
 from services.gateway.errors import ValidationFailed
 from services.gateway.platform_tree import TemplateFault, template_files
 from services.gateway.ports import GatewayRequest
-from shared.adapters.postgres.deployments import Idempotency
 from shared.contracts.errors import ZepidError
 
 _REQUIRED = {
@@ -117,11 +116,9 @@ async def check_order(request: GatewayRequest) -> None:
         raise ValidationFailed({"target": [f"The target {target} is not set up here"]})
 
 
-async def idempotency_of(request: GatewayRequest, key: str | None) -> Idempotency | None:
-    """Return how the request names itself, if it does; equal JSON in another spelling is the same request."""
-    if key is None:
-        return None
-    return Idempotency(key, blake3(msgspec.json.encode(await request.json(), order="deterministic")).digest())
+async def body_digest(request: GatewayRequest) -> str:
+    """Return a hex digest of what a request asks for; equal JSON in another spelling is the same."""
+    return blake3(msgspec.json.encode(await request.json(), order="deterministic")).hexdigest()
 
 
 def faults_in(body: Mapping[str, Any]) -> dict[str, list[str]]:

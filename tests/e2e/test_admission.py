@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 
 from services.cli import main as cli
 from services.reconciler.deadlines import end_overdue
+from shared.adapters.postgres.acceptance import Order
 from shared.adapters.postgres.tokens import Tokens
 from shared.contracts.errors import ZepidError
 from shared.contracts.messages import Command
@@ -266,11 +267,11 @@ async def test_what_replaces_a_running_deployment_waits_for_its_death_and_holds_
     old = (await stand.post(project_id, "org")).json()["deploymentId"]
     assert await stand.admit() == [old]
     new = f"deploy_{uuid4().hex}"
-    verdict = await stand.resources.deployments.accept(
+    verdict = await stand.resources.deployments.accept(Order(
         id=new, project_id=project_id, organization_id="org", user_id="u", priority=10, target="local",
         snapshot_id=None, traceparent="", max_waiting=25,
         superseding=ZepidError("CANCELLED", "replaced").failure("build"),
-    )  # fmt: skip
+    ))  # fmt: skip
     assert (verdict.verdict, verdict.superseded_id) == ("accepted", old)
     other = await stand.deploy("org")
     assert await stand.admit() == [other]

@@ -6,6 +6,7 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from shared.adapters.postgres.acceptance import Order
 from shared.conclusion import interrupt
 from shared.contracts import subjects
 from shared.contracts.errors import ZepidError
@@ -71,17 +72,19 @@ class LifeCycle(RuleBasedStateMachine):
 
         async def gateway(resources: Resources) -> None:
             verdict = await resources.deployments.accept(
-                id=new,
-                project_id=project,
-                organization_id=PROJECTS[project],
-                user_id="u",
-                priority=5,
-                target="local",
-                snapshot_id=None,
-                traceparent="",
-                max_waiting=SETTINGS.max_waiting_per_organization,
-                retry_of=ended[again % len(ended)] if ended and again is not None else None,
-                superseding=failure if supersede else None,
+                Order(
+                    id=new,
+                    project_id=project,
+                    organization_id=PROJECTS[project],
+                    user_id="u",
+                    priority=5,
+                    target="local",
+                    snapshot_id=None,
+                    traceparent="",
+                    max_waiting=SETTINGS.max_waiting_per_organization,
+                    retry_of=ended[again % len(ended)] if ended and again is not None else None,
+                    superseding=failure if supersede else None,
+                )
             )
             if verdict.superseded_id is not None:
                 await self._interrupt(resources, verdict.superseded_id, failure)

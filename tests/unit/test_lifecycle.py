@@ -10,6 +10,7 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
+from shared.adapters.postgres.acceptance import Order
 from shared.adapters.postgres.database import open_pool
 from shared.adapters.postgres.deployments import Deployments
 from shared.contracts.errors import ZepidError
@@ -38,15 +39,17 @@ async def deployment_in(state: State, outcome: str, pool: asyncpg.Pool) -> str:
         "insert into project (id, name, template_type, user_id, organization_id) values ($1, $1, 'v', 'u', $1)", project
     )
     verdict = await deployments.accept(
-        id=deployment,
-        project_id=project,
-        organization_id=project,
-        user_id="u",
-        priority=5,
-        target="local",
-        snapshot_id=None,
-        traceparent="",
-        max_waiting=10,
+        Order(
+            id=deployment,
+            project_id=project,
+            organization_id=project,
+            user_id="u",
+            priority=5,
+            target="local",
+            snapshot_id=None,
+            traceparent="",
+            max_waiting=10,
+        )
     )
     assert verdict.verdict == "accepted"
     if state is not State.WAITING:

@@ -15,7 +15,7 @@ from services.gateway.errors import ValidationFailed, error_responses
 from services.gateway.lookup import DeploymentRow, visible_deployment
 from services.gateway.openapi import BODY_REQUIRED
 from services.gateway.order_source import tree_of_order
-from services.gateway.orders import KEY_HEADER, DeployOrder, SnapshotSource, check_order, idempotency_of
+from services.gateway.orders import KEY_HEADER, DeployOrder, SnapshotSource, body_digest, check_order
 from services.gateway.ports import GatewayRequest
 from services.gateway.status import FirstForm, StatusBody, first_form
 
@@ -103,7 +103,8 @@ async def deploy(
         supersede=data.supersede,
         timeout_seconds=data.config.timeout_seconds if data.config else None,
         debug=data.config is not None and data.config.debug,
-        idempotency=await idempotency_of(request, idempotency_key),
+        key=idempotency_key,
+        body_digest=await body_digest(request) if idempotency_key else None,
     )
     return await accept(request, "/deploy", wanted)
 

@@ -1,6 +1,5 @@
 """The deployment's row: who changes it, and what each is allowed to see."""
 
-from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import asyncpg
 import msgspec
 
+from shared.adapters.postgres.acceptance import Acceptance, Order, Verdict
 from shared.adapters.postgres.barrier import keeping_blobs
 from shared.adapters.postgres.database import load_queries
 from shared.contracts.errors import Failure, ZepidError
@@ -16,43 +16,6 @@ from shared.sealing import Seal
 from shared.source_origin import SourceTree
 
 _KEYLESS = Seal()
-
-
-class Verdict(msgspec.Struct, frozen=True):
-    """The gateway's answer to a request: `accepted`, or why not.
-
-    Attributes:
-        verdict: accepted, repeated, key_reused, not_found, inactive, locked, in_progress,
-            snapshot_not_found, from_project, expired, quota_exceeded, rate_limited or queue_full.
-        deployment_id: with accepted and repeated, the deployment that was recorded, now or by the first request.
-        accepted_at: when it was, seconds since 1970.
-        superseded_id: with accepted, the deployment that was cancelled for this one, to be called off.
-        active_id: with in_progress, the deployment that holds the claim.
-        active_state: with in_progress, `preparing` or `deploying`.
-        retry_after: with rate_limited, seconds to wait.
-    """
-
-    verdict: str
-    deployment_id: str | None
-    accepted_at: float | None
-    superseded_id: str | None
-    active_id: str | None
-    active_state: str | None
-    retry_after: int | None
-
-
-class Idempotency(msgspec.Struct, frozen=True):
-    """What a request named itself, so that sending it twice is harmless, and a digest of what it asked for."""
-
-    key: str
-    digest: bytes
-
-
-class RateLimit(msgspec.Struct, frozen=True):
-    """How many deployments of one user and project are accepted in so many seconds."""
-
-    count: int
-    window_seconds: int
 
 
 class AdmittedRow(msgspec.Struct, frozen=True):
@@ -124,59 +87,11 @@ class Deployments:
         self._pool = pool
         self._seal = seal
         self._sql = load_queries("deployments")
+        self._acceptance = Acceptance(pool)
 
-    async def accept(
-        self,
-        *,
-        id: str,
-        project_id: str,
-        organization_id: str,
-        user_id: str,
-        priority: int,
-        target: str | None,
-        snapshot_id: str | None,
-        traceparent: str,
-        max_waiting: int,
-        timeout_seconds: float | None = None,
-        debug: bool = False,
-        retry_of: str | None = None,
-        superseding: Failure | None = None,
-        tree: SourceTree | None = None,
-        templates: Sequence[str] = (),
-        idempotency: Idempotency | None = None,
-        rate_limit: RateLimit | None = None,
-    ) -> Verdict:
-        """Record a deployment and take its project's claim, or say why not; the same `id` twice changes nothing.
-
-        `max_waiting` deployments of one organisation may wait. With `retry_of` that one's frozen snapshot is
-        deployed again, with what else was asked for then. `superseding` is the failure with which the project's
-        present deployment is cancelled instead of refusing. `timeout_seconds` from admission to the deadline, if it
-        is to be shorter than the service's. `tree` is deployed instead of a snapshot, and becomes one. Templates of
-        the types in `templates` are known to the caller.
-        """
-        row = await self._sql.accept(
-            self._pool,
-            id=id,
-            project_id=project_id,
-            organization_id=organization_id,
-            user_id=user_id,
-            priority=priority,
-            target=target,
-            snapshot_id=snapshot_id,
-            tree=tree,
-            templates=list(templates),
-            traceparent=traceparent,
-            timeout_seconds=timeout_seconds,
-            debug=debug,
-            retry_of=retry_of,
-            superseding=superseding,
-            key=idempotency.key if idempotency else None,
-            body_digest=idempotency.digest if idempotency else None,
-            max_waiting=max_waiting,
-            rate_limit=rate_limit.count if rate_limit else None,
-            rate_window_seconds=rate_limit.window_seconds if rate_limit else None,
-        )
-        return msgspec.convert(dict(row), Verdict)
+    async def accept(self, order: Order) -> Verdict:
+        """Record a deployment and take its project's claim, or say why not; the same `id` twice changes nothing."""
+        return await self._acceptance.accept(order)
 
     async def forget_keys(self) -> None:
         """Remove the idempotency keys that are no longer believed."""

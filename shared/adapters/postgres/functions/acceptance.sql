@@ -1,5 +1,6 @@
 -- The gateway: record a deployment and take its project's claim, or say why not.
 
+drop function if exists accept_deployments;
 drop function if exists accept_deployment;
 drop function if exists first_answer;
 drop function if exists project_terms;
@@ -99,7 +100,6 @@ end $$;
 -- that the project's present deployment is to end with, that one is cancelled first; superseded_id tells which, for the
 -- caller to call off. Without p_key, p_rate_limit there is no first answer, no limit. p_tree and p_templates are those of
 -- chosen_source; from_project: the caller is to make a p_tree of the project's row and to ask again.
--- Everything is found by an index, whatever statistics taken while the tables were short say, and planned once.
 create function accept_deployment(
   p_id text, p_project_id text, p_organization_id text, p_user_id text,
   p_priority int, p_target text, p_timeout_seconds double precision, p_debug boolean, p_snapshot_id text,
@@ -107,8 +107,7 @@ create function accept_deployment(
   p_max_waiting int, p_rate_limit int, p_rate_window_seconds int,
   out verdict text, out deployment_id text, out accepted_at timestamptz, out superseded_id text,
   out active_id text, out active_state text, out retry_after int
-) language plpgsql
-set enable_seqscan = off set plan_cache_mode = force_generic_plan as $$
+) language plpgsql as $$
 declare
   v_terms record;
   v_origin deployment;
@@ -183,4 +182,38 @@ begin
   end if;
   update project set deployment_status = 'preparing', workflow_id = p_id, updated_at = now() where id = p_project_id;
   perform announce('deployment.accepted', v_new);
+end $$;
+
+-- Orders that were given in the same moment, decided in turn in one transaction; the verdicts are in the same order.
+-- Locks are kept until the last is decided, so those that several orders may share are taken first, by id: groups of
+-- several gateways never wait for each other in a circle. An order that would lock more (p_key, p_retry_of,
+-- p_superseding) is to come alone. Everything is found by an index, whatever statistics taken while the tables were
+-- short say, and planned once.
+create function accept_deployments(p_orders jsonb) returns table (
+  verdict text, deployment_id text, accepted_at timestamptz, superseded_id text,
+  active_id text, active_state text, retry_after int
+) language plpgsql
+set enable_seqscan = off set plan_cache_mode = force_generic_plan as $$
+declare
+  v record;
+begin
+  if jsonb_array_length(p_orders) > 1 then
+    perform from project
+      where id = any(array(select o ->> 'project_id' from jsonb_array_elements(p_orders) o))
+      order by id for no key update;
+    perform from subscription_limit
+      where organization_id = any(array(select o ->> 'organization_id' from jsonb_array_elements(p_orders) o))
+      order by id for no key update;
+  end if;
+  for v in
+    select * from jsonb_to_recordset(p_orders) as o (
+      id text, project_id text, organization_id text, user_id text, priority int, target text,
+      timeout_seconds double precision, debug boolean, snapshot_id text, tree jsonb, templates text[], traceparent text,
+      retry_of text, superseding jsonb, key text, body_digest text, max_waiting int, rate_limit int, rate_window_seconds int)
+  loop
+    return query select * from accept_deployment(
+      v.id, v.project_id, v.organization_id, v.user_id, v.priority, v.target, v.timeout_seconds, v.debug, v.snapshot_id,
+      v.tree, v.templates, v.traceparent, v.retry_of, v.superseding, v.key, decode(v.body_digest, 'hex'),
+      v.max_waiting, v.rate_limit, v.rate_window_seconds);
+  end loop;
 end $$;

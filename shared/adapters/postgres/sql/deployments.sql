@@ -1,9 +1,7 @@
--- name: accept^
+-- name: accept
 select verdict, deployment_id, extract(epoch from accepted_at)::float8 as accepted_at, superseded_id,
   active_id, active_state, retry_after
-from accept_deployment(:id, :project_id, :organization_id, :user_id, :priority, :target, :timeout_seconds, :debug,
-  :snapshot_id, :tree, :templates, :traceparent, :retry_of, :superseding, :key, :body_digest, :max_waiting, :rate_limit,
-  :rate_window_seconds);
+from accept_deployments(:orders);
 
 -- name: forget_keys!
 delete from idempotency where created_at < now() - interval '1 day';
