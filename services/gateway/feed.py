@@ -1,9 +1,11 @@
 """Live reading of one stream for many watchers, over one consumer for the whole gateway.
 
-The consumer carries only the headers of new messages and tells a watcher that its deployment has
-something new; what that is, the watcher reads from the stream itself, after the last sequence it
-has seen. So nothing can be lost, overflow or arrive out of order: a missed hint only delays.
-Watchers that are at the same place share the read and what is decoded of it.
+The consumer tells a watcher that its deployment has something new. What that is, the watcher reads from the stream
+itself, after the last sequence it has seen: so nothing can be lost, overflow or arrive out of order, and a missed hint
+only delays. Watchers that are at the same place share the read and what is decoded of it.
+
+Where messages are small they come with the hint, and a watcher that has read all before takes them as they are. The
+consumer numbers what it sends: after a hole in the numbers, everyone reads.
 """
 
 import asyncio
@@ -13,12 +15,14 @@ from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Any, Generic, NamedTuple, TypeVar
 
+import msgspec
 import nats.errors
 import nats.js.errors
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
+from services.gateway.watch import Watch
 from shared.adapters.jetstream.bus import Bus, Stored
 from shared.contracts import subjects
 from shared.contracts.errors import ZepidError
@@ -42,19 +46,6 @@ class _Place(NamedTuple):
     after: int
 
 
-class _Watch:
-    """One watcher; `known` is the highest sequence it was told of, `renumbered`: they count from 1 again."""
-
-    def __init__(self) -> None:
-        self.hinted = asyncio.Event()
-        self.known = 0
-        self.renumbered = False
-
-    def hint(self, sequence: int) -> None:
-        self.known = max(self.known, sequence)
-        self.hinted.set()
-
-
 class Feed(Generic[News]):
     """New messages of one stream, by deployment.
 
@@ -64,6 +55,7 @@ class Feed(Generic[News]):
         everything: the filter of what the consumer is told of.
         of_deployment: gives the filter of one deployment's messages.
         decode: makes of a message what watchers get; done once for those who read it together.
+        hands_over: the consumer brings whole messages, not only their headers.
     """
 
     def __init__(
@@ -73,14 +65,18 @@ class Feed(Generic[News]):
         everything: str,
         of_deployment: Callable[[str], str],
         decode: Callable[[Stored], News],
+        *,
+        hands_over: bool = False,
     ) -> None:
         self._bus = bus
         self._stream = stream
         self._everything = everything
         self._of_deployment = of_deployment
         self._decode = decode
+        self._hands_over = hands_over
+        self._next = 1
         self._reads: dict[_Place, asyncio.Task[list[tuple[int, News]]]] = {}
-        self._watches: dict[str, set[_Watch]] = {}
+        self._watches: dict[str, set[Watch[News]]] = {}
         self._watched = asyncio.Event()
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -120,7 +116,7 @@ class Feed(Generic[News]):
                 if watch.renumbered:
                     watch.renumbered, watch.known, after = False, 0, 0
                 try:
-                    messages = await self._read(_Place(deployment_id, after))
+                    messages = await self._news(watch, _Place(deployment_id, after), read=last_round)
                 except ZepidError as error:
                     log.warning("feed interrupted", stream=self._stream, error=error.message)
                     await asyncio.sleep(_CHECK_SECONDS)
@@ -136,7 +132,25 @@ class Feed(Generic[News]):
                     watch.known = after
                     await asyncio.sleep(_LAG_SECONDS)
                 elif not await self._wait(watch, until):
+                    watch.start_over()
                     yield ()
+
+    async def _news(self, watch: Watch[News], place: _Place, *, read: bool) -> Sequence[tuple[int, News]]:
+        """Return what follows a place: what the watcher was handed, or what the stream holds."""
+        handed = None if read else watch.take(place.after)
+        if handed is not None:
+            return handed
+        if not (self._hands_over and watch.expect_news()):
+            return await self._read(place)
+        told = watch.known
+        try:
+            messages = await self._read_stream(place)
+        except ZepidError:
+            watch.start_over()
+            raise
+        if told > (messages[-1][0] if messages else place.after):
+            watch.start_over()
+        return messages
 
     async def _read(self, place: _Place) -> list[tuple[int, News]]:
         """Return what follows a place, by a read that is on its way for it already if there is one.
@@ -159,7 +173,7 @@ class Feed(Generic[News]):
         if not reading.cancelled() and (error := reading.exception()):
             log.debug("read failed", stream=self._stream, error=repr(error))
 
-    async def _wait(self, watch: _Watch, until: "asyncio.Future[Any] | None") -> bool:
+    async def _wait(self, watch: Watch[News], until: "asyncio.Future[Any] | None") -> bool:
         """Wait for a hint or for `until`; False when neither came for 15 seconds."""
         hint: asyncio.Future[Any] = asyncio.ensure_future(watch.hinted.wait())
         awaited = {hint, until} if until else {hint}
@@ -170,8 +184,8 @@ class Feed(Generic[News]):
             hint.cancel()
 
     @contextlib.contextmanager
-    def _watch(self, deployment_id: str) -> Iterator[_Watch]:
-        watch = _Watch()
+    def _watch(self, deployment_id: str) -> Iterator[Watch[News]]:
+        watch = Watch[News]()
         self._watches.setdefault(deployment_id, set()).add(watch)
         self._watched.set()
         try:
@@ -208,7 +222,7 @@ class Feed(Generic[News]):
         self._reads.clear()
         for watch in self._everyone():
             watch.renumbered = watch.renumbered or is_another
-            watch.hinted.set()
+            watch.start_over()
         return subscription
 
     async def _make_consumer(self) -> JetStreamContext.PushSubscription:
@@ -217,10 +231,11 @@ class Feed(Generic[News]):
             description="Tells a gateway's watchers of news",
             deliver_policy=DeliverPolicy.NEW,
             ack_policy=AckPolicy.NONE,
-            headers_only=True,
+            headers_only=not self._hands_over,
             mem_storage=True,
             num_replicas=1,
         )
+        self._next = 1
         return await self._bus.jetstream.subscribe(
             self._everything, stream=self._stream, config=config, cb=self._hint, pending_bytes_limit=-1
         )
@@ -241,8 +256,20 @@ class Feed(Generic[News]):
                 silent += 1
 
     async def _hint(self, message: Msg) -> None:
-        for watch in self._watches.get(subjects.deployment_in(message.subject), ()):
-            watch.hint(message.metadata.sequence.stream)
+        number, sequence = message.metadata.sequence.consumer, message.metadata.sequence.stream
+        if number != self._next:
+            for watch in self._everyone():
+                watch.start_over()
+        self._next = number + 1
+        watches = self._watches.get(subjects.deployment_in(message.subject))
+        if not watches:
+            return
+        news = None
+        if self._hands_over:
+            with contextlib.suppress(msgspec.MsgspecError):
+                news = self._decode(Stored(message.subject, sequence, message.data, message.headers or {}))
+        for watch in watches:
+            watch.tell(sequence, news)
 
-    def _everyone(self) -> list[_Watch]:
+    def _everyone(self) -> list[Watch[News]]:
         return [watch for watches in self._watches.values() for watch in watches]

@@ -104,7 +104,12 @@ class Gateway:
     def __init__(self, ports: GatewayPorts) -> None:
         self.ports = ports
         self.events: Feed[Event] = Feed(
-            ports.bus, subjects.EVENT_STREAM, subjects.ALL_EVENTS, subjects.events_of, lambda it: decode_event(it.data)
+            ports.bus,
+            subjects.EVENT_STREAM,
+            subjects.ALL_EVENTS,
+            subjects.events_of,
+            lambda stored: decode_event(stored.data),
+            hands_over=True,
         )
         self.logs = Feed(ports.bus, subjects.LOG_STREAM, subjects.ALL_LOGS, subjects.logs_of, shown_chunk)
         self.stories = Stories(self.events, ports.deployments)

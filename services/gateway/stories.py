@@ -21,6 +21,9 @@ from shared.contracts.events import Event
 from shared.projection import Progress, apply
 from shared.telemetry import log
 
+_PAUSE_SECONDS = 0.02
+"""Changes that follow each other so closely reach the watchers together: each costs a write to every socket."""
+
 
 class Told(Protocol):
     """What a story shows of its deployment besides the journal; `accepted_at` in seconds since 1970."""
@@ -135,6 +138,7 @@ class Stories:
                     story.wake()
                     if story.outcome:
                         return
+                    await asyncio.sleep(_PAUSE_SECONDS)
             if known.done():
                 story.tell(known.result())
         finally:
