@@ -72,6 +72,10 @@ class Objects(Protocol):
         """Return the object, or None where there is none."""
         ...
 
+    def read(self, key: str, start: int, end: int) -> AsyncIterator[memoryview]:
+        """Yield the bytes from `start` up to `end` in chunks of 256 KiB or a little more; fails if any is missing."""
+        ...
+
     async def put(self, key: str, data: bytes) -> None:
         """Write the object whole, replacing what was there; never visible in part."""
         ...

@@ -1,9 +1,10 @@
 """Answers: a file, its part, a redirection, a notice; and the headers that all share."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
+from services.edge.contents import Chunk
 from services.edge.files import Found, Moved
 from services.edge.header_rules import Change, changed
 from services.edge.pages import Notice, render
@@ -29,13 +30,16 @@ class Answer(NamedTuple):
     """Status, headers and body.
 
     Attributes:
+        body: all of it, or the first of it.
         fixed: headers that a site's own rules do not change.
+        rest: what follows, as it comes from the object store.
     """
 
     status: int
     headers: Headers
-    body: bytes = b""
+    body: Chunk = b""
     fixed: Sequence[tuple[bytes, bytes]] = ()
+    rest: AsyncIterator[Chunk] | None = None
 
     def finished(self, release: Release | None, changes: Sequence[Change], path_form: bool) -> "Answer":
         """Return it as it is sent: with the site's rules applied, and naming its release.
@@ -51,7 +55,7 @@ class Answer(NamedTuple):
             headers.append((_RELEASE, release.id.encode()))
         if path_form:
             headers.append(_SANDBOX)
-        return Answer(self.status, [*headers, *self.fixed], self.body)
+        return self._replace(headers=[*headers, *self.fixed], fixed=())
 
 
 class Form(NamedTuple):
@@ -99,20 +103,18 @@ def file_headers(found: Found, form: Form) -> tuple[bytes, Headers, Headers]:
     return tag, headers, [(b"vary", b", ".join(varies))] if varies else []
 
 
-def whole(status: int, headers: Headers, fixed: Sequence[tuple[bytes, bytes]], body: bytes, encoding: bytes) -> Answer:
-    """Send a file."""
+def whole(status: int, headers: Headers, fixed: Sequence[tuple[bytes, bytes]], size: int, encoding: bytes) -> Answer:
+    """Say that a file follows, of so many bytes as it is sent."""
     encoded = [(b"content-encoding", encoding)] if encoding else []
-    return Answer(status, headers, body, [*fixed, *encoded, (b"content-length", b"%d" % len(body))])
+    return Answer(status, headers, b"", [*fixed, *encoded, (b"content-length", b"%d" % size)])
 
 
-def partial(headers: Headers, fixed: Sequence[tuple[bytes, bytes]], body: bytes, part: Part) -> Answer:
-    """Send a part of a file, or say that it has none of these bytes."""
-    said = [*fixed, (b"content-range", part.content_range(len(body)))]
+def partial(headers: Headers, fixed: Sequence[tuple[bytes, bytes]], size: int, part: Part) -> Answer:
+    """Say that a part of a file follows, or that it has none of these bytes."""
+    said = [*fixed, (b"content-range", part.content_range(size))]
     if part.is_empty:
         return Answer(416, headers, b"", [*said, (b"content-length", b"0")])
-    return Answer(
-        206, headers, body[part.start : part.end], [*said, (b"content-length", b"%d" % (part.end - part.start))]
-    )
+    return Answer(206, headers, b"", [*said, (b"content-length", b"%d" % (part.end - part.start))])
 
 
 def redirect(moved: Moved, request: Request) -> Answer:

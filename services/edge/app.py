@@ -10,7 +10,7 @@ Four kinds of address lead to a site:
   one origin there, so browsers are told to run them sandboxed.
 """
 
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping, Sequence
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -29,7 +29,7 @@ from services.edge.answers import (
     text,
     whole,
 )
-from services.edge.cache import Cache
+from services.edge.contents import STREAMED_FROM, Chunk, Contents
 from services.edge.files import Found, Moved, Outcome, Refused, resolve
 from services.edge.header_rules import Change
 from services.edge.header_rules import changes as header_changes
@@ -37,10 +37,9 @@ from services.edge.pages import Notice
 from services.edge.ranges import asked_part
 from services.edge.releases import Release, Releases
 from services.edge.request import Request, read_request
-from services.edge.responses import compress, is_versioned, matches
+from services.edge.responses import is_versioned, matches
 from services.edge.sites import Pointer, Sites
 from services.edge.urls import decode_path
-from shared import blobs
 from shared.adapters.publishers.addresses import Addresses, parse_name
 from shared.contracts.errors import ZepidError
 from shared.domains import SITE_PATH
@@ -55,8 +54,6 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 HEALTH_PATH = "/_edge/health"
 ASK_PATH = "/_edge/ask"
 """200 for `?domain=` that may get a certificate, else 404: for a proxy that ends TLS."""
-BODY_BYTES = 64 << 20
-"""Bytes of files, as they are and compressed, kept in memory."""
 
 
 class Edge:
@@ -66,10 +63,9 @@ class Edge:
         """Prepare; `objects` is the bucket of artifacts. One connection of the pool listens."""
         self._sites = Sites(pool, settings.earlier_assets_seconds)
         self._releases = Releases(pool, objects)
-        self._objects = objects
         self._pattern = settings.edge_url
         self._suffixes = Addresses(settings.edge_url).suffixes()
-        self._bodies: Cache[tuple[str, bytes], bytes] = Cache(BODY_BYTES, lambda body: 200 + len(body))
+        self._contents = Contents(objects)
 
     async def start(self) -> None:
         """Begin to listen for switches; the server's lifespan calls it. It serves before that, too."""
@@ -87,7 +83,19 @@ class Edge:
         answer = await self._answer(scope)
         body = b"" if scope["method"] == "HEAD" else answer.body
         await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
-        await send({"type": "http.response.body", "body": body})
+        await send({"type": "http.response.body", "body": body, "more_body": answer.rest is not None})
+        if answer.rest is not None:
+            await self._send_rest(answer.rest, scope["path"], send)
+
+    async def _send_rest(self, rest: AsyncIterator[Chunk], path: str, send: Send) -> None:
+        """Send what follows; where the end is missing the server cuts the connection, so nobody takes it as whole."""
+        try:
+            async for chunk in rest:
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        except ZepidError as error:
+            log.warning("the edge could not go on", path=path, error=error.message)
+            return
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
@@ -183,20 +191,20 @@ class Edge:
         known = request.headers.get(b"if-none-match")
         if known is not None and matches(known, etag):
             return Answer(304, headers, b"", fixed)
-        body = await self._body(found.entry.digest, form.encoding)
-        if form.in_parts:
-            wanted, only_if = request.headers.get(b"range"), request.headers.get(b"if-range")
-            if part := asked_part(wanted, only_if, etag, len(body)):
-                return partial(headers, fixed, body, part)
-        return whole(found.status, headers, fixed, body, form.encoding)
-
-    async def _body(self, digest: str, encoding: bytes) -> bytes:
-        async def load() -> bytes:
-            if not encoding:
-                return await blobs.load(self._objects, digest, "a file of the site")
-            return await compress(await self._body(digest, b""), encoding)
-
-        return await self._bodies.get((digest, encoding), load) or b""
+        entry, body = found.entry, None
+        if form.encoding or entry.size < STREAMED_FROM:
+            body = await self._contents.whole(entry.digest, form.encoding)
+        size = entry.size if body is None else len(body)
+        part = asked_part(request.headers, etag, size) if form.in_parts else None
+        answer = (
+            partial(headers, fixed, size, part) if part else whole(found.status, headers, fixed, size, form.encoding)
+        )
+        if body is not None:
+            return answer._replace(body=body[part.start : part.end] if part else body)
+        if request.method == "HEAD" or (part and part.is_empty):
+            return answer
+        first, rest = await self._contents.streamed(entry, part)
+        return answer._replace(body=first, rest=rest)
 
 
 def _said(notice: Notice, request: Request) -> Answer:

@@ -1,6 +1,7 @@
 """Parts of a file: `Range` and `If-Range` (RFC 9110, section 14)."""
 
 import re
+from collections.abc import Mapping
 from typing import NamedTuple
 
 _ONE_RANGE = re.compile(rb"\s*bytes\s*=\s*(\d{0,18})-(\d{0,18})\s*", re.IGNORECASE)
@@ -22,11 +23,12 @@ class Part(NamedTuple):
         return b"bytes */%d" % size if self.is_empty else b"bytes %d-%d/%d" % (self.start, self.end - 1, size)
 
 
-def asked_part(wanted: bytes | None, only_if: bytes | None, etag: bytes, size: int) -> Part | None:
+def asked_part(headers: Mapping[bytes, bytes], etag: bytes, size: int) -> Part | None:
     """Return the part that a request asks for; None for the whole file.
 
     Several ranges, other units and what cannot be read mean the whole file, as does an `If-Range` of another version.
     """
+    wanted, only_if = headers.get(b"range"), headers.get(b"if-range")
     if wanted is None or (only_if is not None and only_if != etag):
         return None
     asked = _ONE_RANGE.fullmatch(wanted)

@@ -22,6 +22,9 @@ ARTIFACTS = "libra-deployment-artifacts"
 LOGS = "libra-deployment-logs"
 """The bucket of archived logs."""
 
+CHUNK_BYTES = 256 << 10
+"""How much of an object is read at a time."""
+
 S3_TIMEOUT = timedelta(seconds=30)
 S3_RETRIES = 3
 
@@ -91,6 +94,19 @@ class _Bucket:
             return None
         except (BaseError, OSError, ValueError) as error:
             raise _read_failed(key, error) from error
+
+    async def read(self, key: str, start: int, end: int) -> AsyncIterator[memoryview]:
+        left = end - start
+        try:
+            self._check(key)
+            answer = await obstore.get_async(self._store, key, options={"range": (start, end)})
+            async for chunk in answer.stream(min_chunk_size=CHUNK_BYTES):
+                left -= len(chunk)
+                yield memoryview(chunk)
+        except (BaseError, OSError, ValueError) as error:
+            raise _read_failed(key, error) from error
+        if left:
+            raise _read_failed(key, ValueError(f"it ends {left} bytes too early"))
 
     async def put(self, key: str, data: bytes) -> None:
         try:

@@ -55,6 +55,23 @@ async def test_bytes_come_back_as_they_went(objects: Objects, data: bytes) -> No
     assert await objects.get("blobs/one") == data
 
 
+@pytest.mark.parametrize(("start", "end"), [(0, 6 << 20), (0, 1), (1_000_000, 3_000_000), ((6 << 20) - 1, 6 << 20)])
+async def test_a_part_is_read_in_chunks(url: str, objects: Objects, start: int, end: int) -> None:
+    data = os.urandom(6 << 20)
+    await objects.put("read/one", data)
+    chunks = [bytes(chunk) async for chunk in objects.read("read/one", start, end)]
+    assert b"".join(chunks) == data[start:end]
+    assert url == "memory:" or max(map(len, chunks)) < 2 << 20
+
+
+@pytest.mark.parametrize("key", ["read/none", "read/short"])
+async def test_reading_what_is_not_there_fails(objects: Objects, key: str) -> None:
+    await objects.put("read/short", b"short")
+    with pytest.raises(ZepidError) as failed:
+        _ = [chunk async for chunk in objects.read(key, 0, 6)]
+    assert failed.value.code.name == "STORAGE_READ_FAILED"
+
+
 async def test_a_second_put_replaces_the_first(objects: Objects) -> None:
     await objects.put("replaced/one", b"first, and longer")
     await objects.put("replaced/one", b"second")
