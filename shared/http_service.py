@@ -12,6 +12,7 @@ import uvicorn
 
 from shared.service import CannotStart
 from shared.telemetry import log
+from shared.zero_copy import ZeroCopyProtocol
 
 BACKLOG = 4096
 """How many connections may wait while nobody accepts them."""
@@ -42,7 +43,7 @@ class HttpService:
             app,
             host=host,
             port=port,
-            http="httptools",
+            http=ZeroCopyProtocol,
             loop="none",
             ws="none",
             lifespan="on",

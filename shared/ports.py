@@ -6,7 +6,7 @@ A port exists where there is more than one implementation; one conformance suite
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import BinaryIO, NamedTuple, Protocol
 
 import msgspec
 
@@ -74,6 +74,10 @@ class Objects(Protocol):
 
     def read(self, key: str, start: int, end: int) -> AsyncIterator[memoryview]:
         """Yield the bytes from `start` up to `end` in chunks of 256 KiB or a little more; fails if any is missing."""
+        ...
+
+    def open(self, key: str) -> BinaryIO | None:
+        """Return the object as an open file where the store is a folder of this host; None elsewhere."""
         ...
 
     async def put(self, key: str, data: bytes) -> None:

@@ -19,6 +19,7 @@ from shared.hosting import Hosting
 from shared.http_service import KEEP_ALIVE_SECONDS
 from shared.ports import Entry, Manifest, Objects
 from shared.settings import Settings
+from shared.zero_copy import ZeroCopyProtocol
 
 
 class EdgeWorld:
@@ -97,7 +98,7 @@ async def serving(app: Any) -> AsyncIterator[int]:
             host="127.0.0.1",
             port=0,
             log_level="warning",
-            http="httptools",
+            http=ZeroCopyProtocol,
             ws="none",
             lifespan="on",
             timeout_keep_alive=KEEP_ALIVE_SECONDS,

@@ -18,6 +18,7 @@ def register(app: typer.Typer) -> None:
     bench.command(epilog="Example: zepid bench build infra/demo/site")(build)
     bench.command(epilog="Example: zepid bench chaos -n 200 --seed 7")(chaos)
     bench.command(epilog="Example: zepid bench watch -n 1000 --deployments 20")(watch)
+    bench.command(epilog="Example: zepid bench edge -n 20000 --sites 10000")(edge)
     app.add_typer(bench, name="bench")
 
 
@@ -108,3 +109,19 @@ def watch(
     from services.cli.benches.watch import bench_watch
 
     bench_watch(watchers, deployments, as_json=as_json)
+
+
+def edge(
+    count: Annotated[int, typer.Option("-n", min=50, help="Small files from each server.")] = 20_000,
+    concurrency: Annotated[int, typer.Option("-c", min=1, help="At a time.")] = 32,
+    sites: Annotated[int, typer.Option("--sites", min=1, help="Sites that are asked for to see the memory.")] = 10_000,
+    as_json: Json = False,
+) -> None:
+    """Serving sites: small files against a bare app that sends the same bytes, large ones against nginx; memory.
+
+    The bare app runs under the edge's server; all have one process each, and take turns. Exits non-zero when the
+    edge is slower than 0.6 of either, or grows by more than 256 MB.
+    """
+    from services.cli.benches.edge import bench_edge
+
+    bench_edge(count, concurrency, sites, as_json=as_json)

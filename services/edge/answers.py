@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple, TypedDict
 
 from services.edge.contents import Chunk
 from services.edge.files import Found, Moved
@@ -26,6 +26,15 @@ _NOSNIFF = (b"x-content-type-options", b"nosniff")
 _SANDBOX = (b"content-security-policy", b"sandbox allow-scripts allow-forms allow-popups allow-modals")
 
 
+class FileMessage(TypedDict):
+    """A part of an open file, as `http.response.zerocopysend` takes it."""
+
+    type: str
+    file: BinaryIO
+    offset: int
+    count: int
+
+
 class Answer(NamedTuple):
     """Status, headers and body.
 
@@ -33,6 +42,7 @@ class Answer(NamedTuple):
         body: all of it, or the first of it.
         fixed: headers that a site's own rules do not change.
         rest: what follows, as it comes from the object store.
+        file: the body instead, as the message that lets the server send an open file.
     """
 
     status: int
@@ -40,6 +50,7 @@ class Answer(NamedTuple):
     body: Chunk = b""
     fixed: Sequence[tuple[bytes, bytes]] = ()
     rest: AsyncIterator[Chunk] | None = None
+    file: FileMessage | None = None
 
     def finished(self, release: Release | None, changes: Sequence[Change], path_form: bool) -> "Answer":
         """Return it as it is sent: with the site's rules applied, and naming its release.
@@ -55,7 +66,7 @@ class Answer(NamedTuple):
             headers.append((_RELEASE, release.id.encode()))
         if path_form:
             headers.append(_SANDBOX)
-        return self._replace(headers=[*headers, *self.fixed], fixed=())
+        return Answer(self.status, [*headers, *self.fixed], self.body, (), self.rest, self.file)
 
 
 class Form(NamedTuple):
@@ -103,18 +114,19 @@ def file_headers(found: Found, form: Form) -> tuple[bytes, Headers, Headers]:
     return tag, headers, [(b"vary", b", ".join(varies))] if varies else []
 
 
-def whole(status: int, headers: Headers, fixed: Sequence[tuple[bytes, bytes]], size: int, encoding: bytes) -> Answer:
-    """Say that a file follows, of so many bytes as it is sent."""
-    encoded = [(b"content-encoding", encoding)] if encoding else []
-    return Answer(status, headers, b"", [*fixed, *encoded, (b"content-length", b"%d" % size)])
+def whole(form: Form, status: int, headers: Headers, fixed: Headers, body: Chunk, size: int) -> Answer:
+    """Send a file of so many bytes as it is sent: all of it, or nothing yet."""
+    encoded = [(b"content-encoding", form.encoding)] if form.encoding else []
+    return Answer(status, headers, body, [*fixed, *encoded, (b"content-length", b"%d" % size)])
 
 
-def partial(headers: Headers, fixed: Sequence[tuple[bytes, bytes]], size: int, part: Part) -> Answer:
-    """Say that a part of a file follows, or that it has none of these bytes."""
+def partial(headers: Headers, fixed: Headers, body: Chunk, size: int, part: Part) -> Answer:
+    """Send a part of a file, or nothing of it yet; or say that it has none of these bytes."""
     said = [*fixed, (b"content-range", part.content_range(size))]
     if part.is_empty:
         return Answer(416, headers, b"", [*said, (b"content-length", b"0")])
-    return Answer(206, headers, b"", [*said, (b"content-length", b"%d" % (part.end - part.start))])
+    length = (b"content-length", b"%d" % (part.end - part.start))
+    return Answer(206, headers, body[part.start : part.end], [*said, length])
 
 
 def redirect(moved: Moved, request: Request) -> Answer:

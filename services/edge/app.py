@@ -19,6 +19,7 @@ import asyncpg
 from services.edge import pages
 from services.edge.answers import (
     Answer,
+    FileMessage,
     Form,
     file_headers,
     form_of,
@@ -34,7 +35,7 @@ from services.edge.files import Found, Moved, Outcome, Refused, resolve
 from services.edge.header_rules import Change
 from services.edge.header_rules import changes as header_changes
 from services.edge.pages import Notice
-from services.edge.ranges import asked_part
+from services.edge.ranges import Part, asked_part
 from services.edge.releases import Release, Releases
 from services.edge.request import Request, read_request
 from services.edge.responses import is_versioned, matches
@@ -43,9 +44,10 @@ from services.edge.urls import decode_path
 from shared.adapters.publishers.addresses import Addresses, parse_name
 from shared.contracts.errors import ZepidError
 from shared.domains import SITE_PATH
-from shared.ports import Objects
+from shared.ports import Entry, Objects
 from shared.settings import Settings
 from shared.telemetry import log
+from shared.zero_copy import EXTENSION
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -83,6 +85,9 @@ class Edge:
         answer = await self._answer(scope)
         body = b"" if scope["method"] == "HEAD" else answer.body
         await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
+        if answer.file is not None:
+            with answer.file["file"]:
+                return await send({**answer.file})
         await send({"type": "http.response.body", "body": body, "more_body": answer.rest is not None})
         if answer.rest is not None:
             await self._send_rest(answer.rest, scope["path"], send)
@@ -191,18 +196,23 @@ class Edge:
         known = request.headers.get(b"if-none-match")
         if known is not None and matches(known, etag):
             return Answer(304, headers, b"", fixed)
-        entry, body = found.entry, None
-        if form.encoding or entry.size < STREAMED_FROM:
-            body = await self._contents.whole(entry.digest, form.encoding)
-        size = entry.size if body is None else len(body)
+        entry, held = found.entry, bool(form.encoding) or found.entry.size < STREAMED_FROM
+        body = await self._contents.whole(entry.digest, form.encoding) if held else b""
+        size = len(body) if held else entry.size
         part = asked_part(request.headers, etag, size) if form.in_parts else None
-        answer = (
-            partial(headers, fixed, size, part) if part else whole(found.status, headers, fixed, size, form.encoding)
-        )
-        if body is not None:
-            return answer._replace(body=body[part.start : part.end] if part else body)
-        if request.method == "HEAD" or (part and part.is_empty):
+        if part:
+            answer = partial(headers, fixed, body, size, part)
+        else:
+            answer = whole(form, found.status, headers, fixed, body, size)
+        if held or request.method == "HEAD" or (part and part.is_empty):
             return answer
+        return await self._with_large(answer, entry, part, request)
+
+    async def _with_large(self, answer: Answer, entry: Entry, part: Part | None, request: Request) -> Answer:
+        if request.takes_files and (file := self._contents.opened(entry)):
+            start, end = part or (0, entry.size)
+            message = FileMessage(type=EXTENSION, file=file, offset=start, count=end - start)
+            return answer._replace(file=message)
         first, rest = await self._contents.streamed(entry, part)
         return answer._replace(body=first, rest=rest)
 

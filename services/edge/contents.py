@@ -1,6 +1,8 @@
 """The bytes of files: small ones and compressed ones from memory, large ones as they come from the object store."""
 
+import os
 from collections.abc import AsyncIterator
+from typing import BinaryIO
 
 from blake3 import blake3
 
@@ -43,6 +45,18 @@ class Contents:
 
         return await self._kept.get((digest, encoding), load) or b""
 
+    def opened(self, entry: Entry) -> BinaryIO | None:
+        """Return a large file as an open one, if it lies on this host and its bytes were proved before.
+
+        Raises:
+            ZepidError: STORAGE_READ_FAILED.
+        """
+        file = self._objects.open(blobs.key_of(entry.digest)) if entry.digest in self._proved else None
+        if file and os.fstat(file.fileno()).st_size != entry.size:
+            file.close()
+            raise _damaged(entry.digest)
+        return file
+
     async def streamed(self, entry: Entry, part: Part | None) -> tuple[Chunk, AsyncIterator[Chunk]]:
         """Return the first bytes of a file or of a part that is not empty, and the others as they come.
 
@@ -65,8 +79,12 @@ class Contents:
             proof.update(chunk)
             held = chunk
         if proof.hexdigest() != digest:
-            raise ZepidError("STORAGE_READ_FAILED", f"{_A_FILE} is damaged in the object store (blob {digest})")
+            raise _damaged(digest)
         if len(self._proved) >= _MOST_PROVED:
             self._proved.clear()
         self._proved.add(digest)
         yield held
+
+
+def _damaged(digest: str) -> ZepidError:
+    return ZepidError("STORAGE_READ_FAILED", f"{_A_FILE} is damaged in the object store (blob {digest})")

@@ -6,6 +6,7 @@ from urllib.parse import quote, unquote
 from uuid import uuid4
 
 from services.edge.urls import url_path
+from shared.zero_copy import EXTENSION
 
 PATH_FORM = "/_sites/"
 _ID_CHARACTERS = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-=")
@@ -20,6 +21,7 @@ class Request(NamedTuple):
         headers: by lower-case name.
         path_form: whether the path named the site, not the host.
         unclosed: whether it did so without a slash at its end, where relative links go astray.
+        takes_files: whether the server sends open files by itself.
     """
 
     method: str
@@ -29,6 +31,7 @@ class Request(NamedTuple):
     headers: Mapping[bytes, bytes]
     path_form: bool = False
     unclosed: bool = False
+    takes_files: bool = False
 
     @property
     def host(self) -> str:
@@ -70,11 +73,12 @@ def read_request(scope: Mapping[str, Any], suffixes: tuple[str, ...]) -> Request
     """Read a request, whose host names a site if it ends with one of the suffixes."""
     headers = dict(scope["headers"])
     method, path, query = scope["method"], url_path(scope["raw_path"]), scope["query_string"]
+    takes_files = EXTENSION in scope.get("extensions", ())
     host = headers.get(b"host", b"").decode("latin-1").partition(":")[0].lower()
     for suffix in suffixes:
         if host.endswith(suffix):
-            return Request(method, host[: -len(suffix)], path, query, headers)
+            return Request(method, host[: -len(suffix)], path, query, headers, False, False, takes_files)
     if not path.startswith(PATH_FORM):
-        return Request(method, None, path, query, headers)
+        return Request(method, None, path, query, headers, False, False, takes_files)
     name, slash, rest = path[len(PATH_FORM) :].partition("/")
-    return Request(method, unquote(name), f"/{rest}", query, headers, path_form=True, unclosed=not slash)
+    return Request(method, unquote(name), f"/{rest}", query, headers, True, not slash, takes_files)

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import obstore
@@ -107,6 +107,15 @@ class _Bucket:
             raise _read_failed(key, error) from error
         if left:
             raise _read_failed(key, ValueError(f"it ends {left} bytes too early"))
+
+    def open(self, key: str) -> BinaryIO | None:
+        if self._root is None:
+            return None
+        try:
+            self._check(key)
+            return (self._root / key).open("rb", buffering=0)
+        except (OSError, ValueError) as error:
+            raise _read_failed(key, error) from error
 
     async def put(self, key: str, data: bytes) -> None:
         try:

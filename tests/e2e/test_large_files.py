@@ -89,3 +89,35 @@ async def test_who_leaves_in_the_middle_disturbs_nobody(world):
         async with client.stream("GET", "/film.mp4") as answer:
             await anext(answer.aiter_raw(1024))
         assert (await client.get("/film.mp4")).content == LARGE
+
+
+async def test_a_proved_file_that_is_shortened_later_is_said_to_be_unavailable(world):
+    async with world.client("big") as client:
+        assert (await client.get("/film.mp4")).content == LARGE
+        path_of(world).write_bytes(LARGE[:-1])
+        assert (await client.get("/film.mp4")).status_code == 503
+
+
+async def test_requests_sent_ahead_are_answered_in_order_and_a_slow_reader_gets_everything(world):
+    """The file is proved first, so that the kernel sends it while the connection's next requests wait."""
+    async with world.client("big") as client:
+        await client.get("/film.mp4")
+    host = f"big.localhost:{world.settings.edge_port}"
+    asked = "".join(f"GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n" for path in ("/film.mp4", "/", "/film.mp4"))
+    reader, writer = await asyncio.open_connection("127.0.0.1", world.settings.edge_port, limit=1 << 16)
+    writer.write(asked.encode())
+    for expected in (LARGE, b"<h1>big</h1>", LARGE):
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 200")
+        assert await reader.readexactly(len(expected)) == expected
+    writer.close()
+
+
+async def test_who_leaves_while_the_kernel_sends_disturbs_nobody(world):
+    async with world.client("big") as client:
+        await client.get("/film.mp4")
+        for _ in range(3):
+            async with client.stream("GET", "/film.mp4") as answer:
+                await anext(answer.aiter_raw(1024))
+        assert (await client.get("/film.mp4")).content == LARGE
+        assert (await client.get("/film.mp4", headers={"range": "bytes=10-19"})).content == LARGE[10:20]
