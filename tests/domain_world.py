@@ -16,7 +16,7 @@ from services.edge import create as create_edge
 from shared.adapters.postgres.tokens import Tokens
 from shared.resources import open_resources
 from shared.service import run_together
-from shared.settings import Settings
+from shared.settings import Settings, load_settings
 from tests.dns_server import NameServer, name_server
 from tests.edge_world import EdgeWorld
 from tests.stand import Stand, serving
@@ -79,11 +79,13 @@ class World:
 
 
 @asynccontextmanager
-async def domain_world(nats_url: str, postgres_url: str, folder: Path) -> AsyncIterator[World]:
-    """Run everything for the length of a block, with a token of organisation `acme`."""
+async def domain_world(nats_url: str, postgres_url: str, folder: Path, **more: str) -> AsyncIterator[World]:
+    """Run everything for the length of a block, with a token of organisation `acme` and `more` settings."""
     async with (
         name_server() as dns,
-        open_resources(_settings(nats_url, postgres_url, folder, dns), "test") as resources,
+        open_resources(
+            load_settings(_settings(nats_url, postgres_url, folder, dns).as_environ(), **more), "test"
+        ) as resources,
     ):
         _, token = await Tokens(resources.pool).create("test", ["deploy"], "acme", "ada")
         stopping = asyncio.Event()
@@ -96,9 +98,11 @@ async def domain_world(nats_url: str, postgres_url: str, folder: Path) -> AsyncI
             ) as client,
         ):
             stand = Stand(gateway, url, client, resources, token)
-            yield World(stand, dns, EdgeWorld(resources.pool, resources.artifacts, resources.settings))
-        stopping.set()
-        await running
+            try:
+                yield World(stand, dns, EdgeWorld(resources.pool, resources.artifacts, resources.settings))
+            finally:
+                stopping.set()
+                await running
 
 
 def _settings(nats_url: str, postgres_url: str, folder: Path, dns: NameServer) -> Settings:

@@ -51,7 +51,8 @@ def _show(domain: Domain, *, as_json: bool) -> None:
     if domain.state in _SERVED:
         typer.echo(f"It is served at {domain.url}")
     if domain.state != "active":
-        records = [(record.type, record.name, record.value) for record in (domain.verification, domain.routing)]
+        asked = domain.cloudflare.records if domain.cloudflare else ()
+        records = [(it.type, it.name, it.value) for it in (domain.verification, domain.routing, *asked)]
         print_table(("Record", "Name", "Value"), records)
     if domain.state == "pending":
         typer.echo(f"Make these records, then: zepid domains verify {domain.hostname}")

@@ -14,6 +14,13 @@ class DnsRecord(Answer, frozen=True):
     value: str
 
 
+class OnCloudflare(Answer, frozen=True):
+    """A domain as Cloudflare has it; `records` are what it waits for."""
+
+    state: str
+    records: tuple[DnsRecord, ...]
+
+
 class Domain(Answer, frozen=True):
     """A domain: pending, verified, active or failed; `fault` says what is missing."""
 
@@ -27,6 +34,7 @@ class Domain(Answer, frozen=True):
     next_try_at: str | None = None
     created_at: str = ""
     verified_at: str | None = None
+    cloudflare: OnCloudflare | None = None
 
 
 class RemovedDomain(Answer, frozen=True):

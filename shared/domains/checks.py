@@ -9,6 +9,7 @@ from shared.adapters.dns import Dns, DnsAway
 from shared.adapters.postgres.domains import DomainRow
 from shared.adapters.publishers.addresses import Addresses
 from shared.domains import CHALLENGE, SITE_PATH
+from shared.domains.cloudflare import CloudflareDomains
 from shared.domains.states import Next, after
 from shared.networks import may_be_asked
 from shared.settings import Settings
@@ -18,21 +19,28 @@ _ANSWER_SECONDS = 5.0
 
 
 class Checks:
-    """Checks domains. They are reached as sites are: by the scheme and the port of `EDGE_URL`."""
+    """Checks domains. At the edge they are reached as sites are: by the scheme and the port of `EDGE_URL`."""
 
     def __init__(self, settings: Settings) -> None:
         self._dns = Dns(settings.dns_server_list)
         self._addresses = Addresses(settings.edge_url)
         self._own_network = settings.environment == "development"
+        self._cloudflare = CloudflareDomains(settings)
 
     async def check(self, domain: DomainRow) -> Next:
-        """Look at a domain and return what becomes of it."""
-        look = self._owned if domain.state == "pending" else self._reached
+        """Look at a domain and return what becomes of it; one that Cloudflare is to serve it is asked for."""
         try:
-            fault = await look(domain)
+            fault = await self._fault(domain)
         except DnsAway as error:
             fault = f"{error}; they are asked again"
         return after(domain.state, fault, domain.tries, domain.asked_seconds)
+
+    async def _fault(self, domain: DomainRow) -> str:
+        if domain.state == "pending":
+            return await self._owned(domain)
+        if domain.target == "cloudflare":
+            return await self._cloudflare.follow(domain.hostname)
+        return await self._reached(domain)
 
     async def _owned(self, domain: DomainRow) -> str:
         name = CHALLENGE + domain.hostname

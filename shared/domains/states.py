@@ -6,6 +6,7 @@
 
 From `verified` on the domain is served and may get a certificate. `active` says more: the domain was seen
 answering as the site. Where that can't be seen from here, it stays `verified` and is served all the same.
+Of a project on Cloudflare it is Cloudflare that is asked for the domain from `verified` on, and says that it is active.
 """
 
 from typing import NamedTuple

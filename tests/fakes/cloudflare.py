@@ -313,16 +313,21 @@ class FakeCloudflare:
             raise Refused(400, 1401, "ssl method and type are missing or unknown")
         if any(known["hostname"] == wanted["hostname"] for known in self.hostnames.values()):
             raise Refused(409, 1406, "Duplicate custom hostname found.")
-        record = {"name": f"_cf-custom-hostname.{wanted['hostname']}", "type": "txt", "value": str(uuid4())}
-        hostname = {"id": uuid4().hex, "hostname": wanted["hostname"], "ownership_verification": record, "polls": 0}
+        hostname = {"id": uuid4().hex, "hostname": wanted["hostname"], "token": str(uuid4()), "polls": 0}
         self.hostnames[hostname["id"]] = hostname
         return self._shown(hostname)
 
     def _shown(self, hostname: dict[str, Any]) -> dict[str, Any]:
+        """Tells the records that are still to be set: for the name and for its certificate."""
         status, ssl = self.hostname_path[min(hostname["polls"], len(self.hostname_path) - 1)]
-        shown = {**hostname, "status": status, "ssl": {"status": ssl, "method": "txt", "type": "dv"}}
-        del shown["polls"]
-        return shown
+        name, token = hostname["hostname"], hostname["token"]
+        shown = {"id": hostname["id"], "hostname": name, "status": status}
+        certificate: dict[str, Any] = {"status": ssl, "method": "txt", "type": "dv"}
+        if status != "active":
+            shown["ownership_verification"] = {"name": f"_cf-custom-hostname.{name}", "type": "txt", "value": token}
+        if ssl == "pending_validation":
+            certificate["validation_records"] = [{"txt_name": f"_acme-challenge.{name}", "txt_value": token[:8]}]
+        return {**shown, "ssl": certificate}
 
     def list_hostnames(self, call: Call, zone: str) -> Any:
         self._zone(zone)

@@ -11,7 +11,7 @@ from services.gateway.auth import DEPLOY, READ
 from services.gateway.errors import error_responses
 from services.gateway.lookup import visible_project
 from services.gateway.ports import GatewayRequest
-from shared.adapters.postgres.domains import DomainRow
+from shared.adapters.postgres.domains import DomainRow, OnCloudflare
 from shared.adapters.publishers.addresses import Addresses
 from shared.contracts.errors import ZepidError
 from shared.domains import CHALLENGE
@@ -39,18 +39,27 @@ class DnsRecord(msgspec.Struct, frozen=True):
     value: str
 
 
+class CloudflareBody(msgspec.Struct, frozen=True):
+    """A domain as Cloudflare has it: pending, verified, active or failed; `records` are what it waits for."""
+
+    state: str
+    records: list[DnsRecord]
+
+
 class DomainBody(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """A custom domain.
 
     Attributes:
         state: `pending` until the record of `verification` is seen, `verified` once it is: served from then on;
-            `active` when the domain was seen leading to the site; `failed` when it was given up.
+            `active` when the domain was seen leading to the site, or Cloudflare serves it there; `failed` when it
+            was given up.
         fault: what was missing at the last check, in words.
         tries: checks in this state that missed something.
         next_try_at: when it is looked at again by itself.
         url: where the site answers under this domain.
         verification: the record that proves ownership.
         routing: a record that leads the domain to the site; an address record does as well.
+        cloudflare: where the project is served on Cloudflare: what it makes of the domain once that is verified.
     """
 
     hostname: str
@@ -63,6 +72,7 @@ class DomainBody(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     url: str
     verification: DnsRecord
     routing: DnsRecord
+    cloudflare: CloudflareBody | None
 
 
 class DomainList(msgspec.Struct, frozen=True):
@@ -167,7 +177,8 @@ async def _domain(request: GatewayRequest, project_id: str, hostname: str) -> Do
 
 
 def _body(row: DomainRow, settings: Settings) -> DomainBody:
-    addresses = Addresses(settings.edge_url)
+    is_there = row.target == "cloudflare" and row.target in settings.targets
+    addresses = Addresses(settings.cloudflare_url if is_there else settings.edge_url)
     return DomainBody(
         hostname=row.hostname,
         state=row.state,
@@ -179,7 +190,12 @@ def _body(row: DomainRow, settings: Settings) -> DomainBody:
         url=addresses.of_domain(row.hostname),
         verification=DnsRecord("TXT", CHALLENGE + row.hostname, row.token),
         routing=DnsRecord("CNAME", row.hostname, addresses.host_of_site(row.site)),
+        cloudflare=_on_cloudflare(row.cloudflare) if row.cloudflare else None,
     )
+
+
+def _on_cloudflare(found: OnCloudflare) -> CloudflareBody:
+    return CloudflareBody(found.state, [DnsRecord("TXT", record.name, record.value) for record in found.records])
 
 
 HANDLERS = [list_domains, add_domain, read_domain, verify_domain, remove_domain]

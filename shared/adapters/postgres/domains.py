@@ -14,6 +14,20 @@ MOST_DOMAINS = 50
 _LEASE_SECONDS = 60.0
 
 
+class TxtRecord(msgspec.Struct, frozen=True):
+    """A TXT record that the owner of a domain has to set."""
+
+    name: str
+    value: str
+
+
+class OnCloudflare(msgspec.Struct, frozen=True):
+    """A domain as Cloudflare has it: pending, verified, active or failed; the records that it waits for."""
+
+    state: str
+    records: list[TxtRecord]
+
+
 class DomainRow(msgspec.Struct, frozen=True):
     """A project's domain; moments in seconds since 1970.
 
@@ -25,6 +39,8 @@ class DomainRow(msgspec.Struct, frozen=True):
         asked_seconds: since when ownership is looked for.
         checked_seconds: since the last check, None before the first.
         site: the project's site, the first label of its own address.
+        target: where the project is served.
+        cloudflare: what Cloudflare makes of it, None where it was not asked.
     """
 
     hostname: str
@@ -39,6 +55,8 @@ class DomainRow(msgspec.Struct, frozen=True):
     created_at: float
     verified_at: float | None
     site: str
+    target: str
+    cloudflare: OnCloudflare | None
 
 
 class Domains:
@@ -89,6 +107,15 @@ class Domains:
         """Return domains whose check is due; nobody else gets them for a minute."""
         rows = self._sql.take_due(self._pool, limit=limit, lease_seconds=_LEASE_SECONDS)
         return msgspec.convert([dict(row) async for row in rows], list[DomainRow])
+
+    async def take_unwanted(self, limit: int) -> list[str]:
+        """Return names that Cloudflare has to forget; nobody else gets them for a minute."""
+        rows = self._sql.take_unwanted(self._pool, limit=limit, lease_seconds=_LEASE_SECONDS)
+        return [row["hostname"] async for row in rows]
+
+    async def hasten(self) -> None:
+        """Make the check of domains due whose project has moved to Cloudflare."""
+        await self._sql.hasten(self._pool, lease_seconds=_LEASE_SECONDS)
 
     async def settle(self, domain: DomainRow, becomes: Next) -> None:
         """Write what a check found, unless somebody else has done so since `domain` was read."""

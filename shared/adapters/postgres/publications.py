@@ -7,17 +7,14 @@ from typing import Any
 import asyncpg
 import msgspec
 
-from shared.adapters.postgres.database import DATABASE_AWAY, load_queries
-from shared.contracts.errors import ZepidError
+from shared.adapters.postgres.database import load_queries
+from shared.adapters.postgres.session_lock import holding
 from shared.ports import Pointed
 from shared.sealing import Seal
 
 
 class Publications:
-    """The pointers of sites on one target.
-
-    A lock is held on a connection of its own, not one of the pool: an upload may take minutes.
-    """
+    """The pointers of sites on one target."""
 
     def __init__(self, postgres_url: str, seal: Seal, target: str) -> None:
         self._url = postgres_url
@@ -32,15 +29,8 @@ class Publications:
         Raises:
             ZepidError: SERVICE_UNAVAILABLE, the database is away.
         """
-        try:
-            connection = await asyncpg.connect(self._url)
-        except DATABASE_AWAY as error:
-            raise ZepidError("SERVICE_UNAVAILABLE", "the database does not answer") from error
-        try:
-            await self._sql.lock_site(connection, site=site)
+        async with holding(self._url, f"zepid.publish.{site}") as connection:
             yield SitePointer(connection, self._sql, self._seal, site, self._target)
-        finally:
-            await connection.close()
 
 
 class SitePointer:

@@ -1,7 +1,3 @@
--- name: lock_site$
--- Held by the session: whoever dies lets go of it.
-select pg_advisory_lock(hashtextextended('zepid.publish.' || :site, 0));
-
 -- name: pointed^
 -- A release that another target serves is none of ours.
 select coalesce(ours.id, '') as release, coalesce(ours.manifest, '') as manifest,

@@ -1,5 +1,6 @@
 """Custom host names: asked for, looked at until they are active, removed."""
 
+from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple
 from urllib.parse import urlencode
 
@@ -19,11 +20,10 @@ _SSL_FAILED = ("_timed_out", "expired", "deleted")
 
 
 class Record(msgspec.Struct, frozen=True):
-    """The DNS record by which the owner proves that a host name is theirs."""
+    """A TXT record by which the owner proves that a host name is theirs, to Cloudflare or to who makes certificates."""
 
-    name: str = ""
-    type: str = "txt"
-    value: str = ""
+    name: str
+    value: str
 
 
 class Hostname(NamedTuple):
@@ -32,19 +32,27 @@ class Hostname(NamedTuple):
     Attributes:
         id: Cloudflare's.
         state: pending (the owner has to set the record), verified (the certificate is made), active or failed.
-        record: what the owner sets; empty when nothing is to be set.
-        ssl: Cloudflare's own word for the certificate's state.
+        records: what the owner has to set.
+        status: Cloudflare's own word for the state,
+        ssl: and for that of the certificate.
     """
 
     id: str
     hostname: str
     state: State
-    record: Record
+    records: tuple[Record, ...]
+    status: str
     ssl: str
+
+
+class _Validation(msgspec.Struct, frozen=True):
+    txt_name: str = ""
+    txt_value: str = ""
 
 
 class _Ssl(msgspec.Struct, frozen=True):
     status: str = ""
+    validation_records: tuple[_Validation, ...] = ()
 
 
 class _Answer(msgspec.Struct, frozen=True):
@@ -52,7 +60,7 @@ class _Answer(msgspec.Struct, frozen=True):
     hostname: str
     status: str = "pending"
     ssl: _Ssl = _Ssl()
-    ownership_verification: Record = Record()
+    ownership_verification: Record | None = None
 
 
 class CustomHostnames:
@@ -83,9 +91,14 @@ class CustomHostnames:
         answers = await self._api.call("GET", f"{self._path}?{urlencode({'hostname': hostname})}")
         return next((_hostname(answer) for answer in answers if answer["hostname"] == hostname), None)
 
-    async def get(self, id: str) -> Hostname:
-        """Look at a host name again."""
-        return _hostname(await self._api.call("GET", f"{self._path}/{id}"))
+    async def get(self, id: str) -> Hostname | None:
+        """Look at a host name again; None if it is gone."""
+        try:
+            return _hostname(await self._api.call("GET", f"{self._path}/{id}"))
+        except CloudflareRefusal as refusal:
+            if refusal.is_missing:
+                return None
+            raise
 
     async def delete(self, id: str) -> None:
         """Remove a host name; fine if it is gone."""
@@ -98,9 +111,16 @@ class CustomHostnames:
 
 def _hostname(answer: Any) -> Hostname:
     read = msgspec.convert(answer, _Answer)
-    return Hostname(
-        read.id, read.hostname, _state(read.status, read.ssl.status), read.ownership_verification, read.ssl.status
-    )
+    state = _state(read.status, read.ssl.status)
+    return Hostname(read.id, read.hostname, state, tuple(_records(read)), read.status, read.ssl.status)
+
+
+def _records(read: _Answer) -> Iterator[Record]:
+    if read.ownership_verification and read.status not in _VERIFIED:
+        yield read.ownership_verification
+    for validation in read.ssl.validation_records:
+        if validation.txt_name and read.ssl.status != "active":
+            yield Record(validation.txt_name, validation.txt_value)
 
 
 def _state(status: str, ssl: str) -> State:
