@@ -5,6 +5,7 @@ only appended to, and each watcher keeps its own place in them: a slow one holds
 """
 
 import asyncio
+import random
 import time
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import aclosing, contextmanager
@@ -21,6 +22,8 @@ from shared.contracts.events import Event
 from shared.projection import Progress, apply
 from shared.telemetry import log
 
+_CLOSING_SECONDS = 0.5
+"""Streams that are over close within this time, not all at once: that would hold up those that go on."""
 _PAUSE_SECONDS = 0.02
 """Changes that follow each other so closely reach the watchers together: each costs a write to every socket."""
 
@@ -59,6 +62,7 @@ class Story:
             if told:
                 yield b"".join(text for sequence, text in told if sequence > last_id)
             elif self.over.is_set():
+                await asyncio.sleep(random.uniform(0, _CLOSING_SECONDS))
                 return
             else:
                 await news.wait()
