@@ -114,7 +114,7 @@ _TABLE: tuple[Code, ...] = (
     Code("PUBLISH_RATE_LIMITED", 503, _TRANSIENT, True, "Cloudflare takes no more requests for now; it is tried again later."),
     Code("PUBLISH_REJECTED", 400, _USER, False, "Correct what Cloudflare's message names, then deploy again."),
     Code("PUBLISH_UNAUTHORIZED", 502, _PLATFORM, False, "The operator gives CLOUDFLARE_API_TOKEN the permission to edit Workers scripts of CLOUDFLARE_ACCOUNT_ID."),
-    Code("PUBLISH_TARGET_MISSING", 502, _PLATFORM, False, "The operator corrects CLOUDFLARE_ACCOUNT_ID, DISPATCH_NAMESPACE_NAME or CLOUDFLARE_ZONE_ID."),
+    Code("PUBLISH_TARGET_MISSING", 502, _PLATFORM, False, "The operator corrects CLOUDFLARE_URL, CLOUDFLARE_ACCOUNT_ID, DISPATCH_NAMESPACE_NAME or CLOUDFLARE_ZONE_ID."),
 )
 # fmt: on
 

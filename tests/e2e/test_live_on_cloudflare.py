@@ -120,9 +120,16 @@ async def test_a_rollback_publishes_the_kept_release_without_an_upload(there: Th
     await there.live.go_live({"index.html": b"second"})
     uploaded = there.fake.blobs_uploaded()
     releases = Releases(there.live.world.pool)
-    verdict, rollback = await releases.roll_back(f"back_{uuid4().hex}", PROJECT, first.release, "u", "")
-    assert verdict == "switched"
-    assert rollback is not None
-    await see_through(releases, there.live.ports.publishers, rollback)
+    switch = await releases.roll_back(
+        id=f"back_{uuid4().hex}",
+        project_id=PROJECT,
+        release_id=first.release,
+        user_id="u",
+        reason="",
+        targets=[TARGET],
+    )
+    assert (switch.verdict, switch.target) == ("switched", TARGET)
+    assert switch.rollback is not None
+    await see_through(releases, there.live.ports.publishers, switch.rollback)
     assert await there.served() == (b"good", first.release)
     assert there.fake.blobs_uploaded() == uploaded

@@ -173,9 +173,10 @@ async def test_many_rollbacks_and_deployments_at_once_leave_what_one_of_them_wan
 async def test_a_rollback_whose_gateway_died_is_settled_by_the_reconciler(desk: Desk) -> None:
     ids = await three(desk)
     releases = Releases(desk.resources.pool)
-    verdict, rollback = await releases.roll_back("back_1", PROJECT, ids[1], "ada", "")
-    assert verdict == "switched"
-    assert rollback
+    switch = await releases.roll_back(
+        id="back_1", project_id=PROJECT, release_id=ids[1], user_id="ada", reason="", targets=["local"]
+    )
+    assert switch.verdict == "switched"
     assert await settle_rollbacks(desk.resources) == []
     await desk.resources.pool.execute("update rollback set began_at = now() - interval '5 minutes'")
     assert await settle_rollbacks(desk.resources) == ["back_1"]
@@ -229,3 +230,36 @@ async def test_a_page_loaded_before_a_switch_still_gets_its_hashed_files(desk: D
         await desk.live.go_live({"index.html": b"newest"})
         assert (await browser.get("/static/js/main.073c9b0a.js")).status_code == 404
         assert (await browser.get("/static/js/main.9f8e7d6c.js")).content == b"new script"
+
+
+async def at_another_place(desk: Desk, release: str) -> None:
+    """Let a release be one of a place that is not set up here any more."""
+    await desk.resources.pool.execute(
+        "update deployment set target = 'cloudflare' where id = (select deployment_id from release where id = $1)",
+        release,
+    )
+
+
+async def test_a_release_of_a_place_that_is_not_set_up_is_listed_and_not_gone_back_to(desk: Desk) -> None:
+    ids = await three(desk)
+    await at_another_place(desk, ids[0])
+    listed = await desk.releases()
+    assert [release["id"] for release in listed] == ids[::-1]
+    assert listed[2]["url"].startswith(f"http://{ids[0].replace('_', '-')}.{SITE}.localhost")
+    refused = await desk.roll_back(ids[0])
+    assert (refused.status_code, refused.json()["error"]) == (502, "PUBLISH_TARGET_MISSING")
+    assert await desk.pointer() == ids[2]
+    assert (await desk.client.get(f"/projects/{PROJECT}/rollbacks")).json()["rollbacks"] == []
+
+
+async def test_a_rollback_whose_place_was_switched_off_before_it_was_seen_live_is_undone(desk: Desk) -> None:
+    ids = await three(desk)
+    await at_another_place(desk, ids[0])
+    switch = await Releases(desk.resources.pool).roll_back(
+        id="back_1", project_id=PROJECT, release_id=ids[0], user_id="u", reason="", targets=["local", "cloudflare"]
+    )
+    assert switch.verdict == "switched"
+    await desk.resources.pool.execute("update rollback set began_at = now() - interval '5 minutes'")
+    assert await settle_rollbacks(desk.resources) == ["back_1"]
+    assert await desk.resources.pool.fetchval("select settled from rollback") == "undone"
+    assert await desk.pointer() == ids[2]

@@ -8,6 +8,7 @@ from litestar.params import QueryParameter
 
 from services.gateway.auth import ADMIN
 from services.gateway.errors import error_responses
+from services.gateway.paging import read_page
 from services.gateway.ports import GatewayRequest
 from shared.adapters.postgres.audit import AuditEntry
 from shared.times import iso_time
@@ -58,9 +59,9 @@ async def audit(
     """
     if org_id:
         request.caller.must_act_for(org_id)
-    rows = await request.ports.audit.page(org_id or request.caller.organization_id, actor, action, cursor, limit + 1)
-    shown = rows[:limit]
-    return AuditPage([_body(row) for row in shown], shown[-1].id if len(rows) > limit else None)
+    audit, owner = request.ports.audit, org_id or request.caller.organization_id
+    rows, next_cursor = await read_page(limit, lambda count: audit.page(owner, actor, action, cursor, count))
+    return AuditPage([_body(row) for row in rows], next_cursor)
 
 
 def _body(row: AuditEntry) -> AuditBody:

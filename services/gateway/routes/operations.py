@@ -2,6 +2,7 @@
 
 import time
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Annotated, Any
 
 import msgspec
@@ -11,6 +12,7 @@ from litestar.params import QueryParameter
 from services.gateway.auth import READ
 from services.gateway.errors import error_responses
 from services.gateway.overview import Glance
+from services.gateway.paging import read_page
 from services.gateway.ports import GatewayRequest
 from services.gateway.routes.service import SERVICE_NAME
 from services.gateway.status import step_of_word, word_of
@@ -74,17 +76,16 @@ async def deployments(
     if org_id:
         request.caller.must_act_for(org_id)
     before, before_id = _read_cursor(cursor)
-    rows = await request.ports.deployments.recent(
+    wanted = partial(
+        request.ports.deployments.recent,
         organization_id=org_id or request.caller.organization_id,
         project_id=project_id,
         shown=step_of_word(status) if status else None,
         before=before,
         before_id=before_id,
-        limit=limit + 1,
     )
-    shown = rows[:limit]
-    next_cursor = _cursor(shown[-1]) if len(rows) > limit else None
-    return DeploymentPage([_row(row) for row in shown], next_cursor)
+    rows, next_cursor = await read_page(limit, lambda count: wanted(limit=count), _cursor)
+    return DeploymentPage([_row(row) for row in rows], next_cursor)
 
 
 @get(

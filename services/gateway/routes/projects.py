@@ -15,6 +15,7 @@ from services.gateway.acceptance import GATEWAY, call_off_cancelled
 from services.gateway.auth import DEPLOY, READ
 from services.gateway.errors import ValidationFailed, error_responses
 from services.gateway.lookup import PROJECT_NOT_FOUND, visible_project
+from services.gateway.paging import read_page
 from services.gateway.ports import GatewayRequest
 from shared.adapters.postgres.projects import ProjectRow
 from shared.blobs import digest_of
@@ -155,9 +156,9 @@ async def list_projects(
     limit: Annotated[int, QueryParameter(ge=1, le=1000)] = 100,
 ) -> ProjectPage:
     """Return the projects of the token's organisation, newest first."""
-    rows = await request.ports.projects.page(request.caller.organization_id, cursor, limit + 1)
-    projects = [_body(row, request.ports.settings) for row in rows[:limit]]
-    return ProjectPage(projects, projects[-1].id if len(rows) > limit else None)
+    projects, owner = request.ports.projects, request.caller.organization_id
+    rows, next_cursor = await read_page(limit, lambda count: projects.page(owner, cursor, count))
+    return ProjectPage([_body(row, request.ports.settings) for row in rows], next_cursor)
 
 
 @get(

@@ -13,8 +13,9 @@ from msgspec import Meta
 from services.gateway.auth import DEPLOY, READ
 from services.gateway.errors import error_responses
 from services.gateway.lookup import PROJECT_LOCKED, visible_project
+from services.gateway.paging import read_page
 from services.gateway.ports import GatewayPorts, GatewayRequest
-from shared.adapters.postgres.releases import Lock, ReleaseRow, Rollback, RollbackRow
+from shared.adapters.postgres.releases import Lock, ReleaseRow, RollbackRow, Switch
 from shared.contracts.errors import ZepidError
 from shared.rollback import see_through
 from shared.times import iso_time
@@ -42,7 +43,7 @@ class ReleaseBody(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         live: it is what the site serves.
         pinned: it is kept for ever.
         kept: its files are there; the site can go back to it.
-        url: its own address, live or not.
+        url: its own address, live or not; at the edge, wherever the site is served.
         size: bytes of its files together.
     """
 
@@ -123,10 +124,10 @@ async def list_releases(
 ) -> ReleasePage:
     """Return what was live once, newest first, and whether the project is locked."""
     project = await visible_project(request, project_id)
-    rows = await request.ports.releases.page(project.id, cursor, limit + 1)
-    lock = await request.ports.releases.find_lock(project.id)
-    next_cursor = rows[limit - 1].id if len(rows) > limit else None
-    bodies = [_release(row, request.ports) for row in rows[:limit]]
+    releases = request.ports.releases
+    rows, next_cursor = await read_page(limit, lambda count: releases.page(project.id, cursor, count))
+    lock = await releases.find_lock(project.id)
+    bodies = [_release(row, request.ports) for row in rows]
     return ReleasePage(bodies, next_cursor, lock_body(lock) if lock else None)
 
 
@@ -147,15 +148,19 @@ async def roll_back(
     """
     project = await visible_project(request, project_id)
     releases, publishers = request.ports.releases, request.ports.publishers
-    rollback_id = f"back_{uuid4().hex}"
-    verdict, rollback = await releases.roll_back(
-        rollback_id, project.id, data.release_id, request.caller.user_id, data.reason
+    switch = await releases.roll_back(
+        id=f"back_{uuid4().hex}",
+        project_id=project.id,
+        release_id=data.release_id,
+        user_id=request.caller.user_id,
+        reason=data.reason,
+        targets=list(publishers),
     )
-    if rollback is not None:
-        await see_through(releases, publishers, rollback)
-    elif verdict != "unchanged":
-        raise _refusal(verdict, data.release_id)
-    return _rolled_back(request.ports, project.site, data.release_id, rollback)
+    if switch.rollback is not None:
+        await see_through(releases, publishers, switch.rollback)
+    elif switch.verdict != "unchanged":
+        raise _refusal(switch.verdict, data.release_id)
+    return _rolled_back(request.ports, project.site, data.release_id, switch)
 
 
 @get(
@@ -170,9 +175,9 @@ async def list_rollbacks(
 ) -> RollbackPage:
     """Return who went back from which release to which, when and why, newest first."""
     project = await visible_project(request, project_id)
-    rows = await request.ports.releases.rollbacks(project.id, cursor, limit + 1)
-    next_cursor = rows[limit - 1].id if len(rows) > limit else None
-    return RollbackPage([_rollback(row) for row in rows[:limit]], next_cursor)
+    releases = request.ports.releases
+    rows, next_cursor = await read_page(limit, lambda count: releases.rollbacks(project.id, cursor, count))
+    return RollbackPage([_rollback(row) for row in rows], next_cursor)
 
 
 @post(
@@ -220,18 +225,21 @@ def _refusal(verdict: str, release_id: str) -> ZepidError:
             return ZepidError("PROJECT_LOCKED", PROJECT_LOCKED)
         case "expired":
             return ZepidError("RELEASE_NOT_KEPT", f"The files of release {release_id} are no longer kept")
+        case "no_target":
+            message = f"Release {release_id} is served at a place that is not set up here any more"
+            return ZepidError("PUBLISH_TARGET_MISSING", message)
         case "never_live":
             return ZepidError("RELEASE_NOT_KEPT", f"Release {release_id} was never seen live")
         case _:
             return ZepidError("NOT_FOUND", "The project has no release of this id")
 
 
-def _rolled_back(ports: GatewayPorts, site: str, release_id: str, rollback: Rollback | None) -> RollbackAnswer:
+def _rolled_back(ports: GatewayPorts, site: str, release_id: str, switch: Switch) -> RollbackAnswer:
     return RollbackAnswer(
         release_id=release_id,
-        previous_release_id=rollback.from_release_id if rollback else release_id,
-        url=ports.publishers[rollback.target if rollback else "local"].public_url(site),
-        changed=rollback is not None,
+        previous_release_id=switch.rollback.from_release_id if switch.rollback else release_id,
+        url=ports.publishers[switch.target].public_url(site),
+        changed=switch.rollback is not None,
         timestamp=iso_time(time.time()),
     )
 
@@ -244,7 +252,7 @@ def _release(row: ReleaseRow, ports: GatewayPorts) -> ReleaseBody:
         live=row.live,
         pinned=row.pinned,
         kept=row.kept,
-        url=ports.publishers[row.target].release_url(row.site, row.id),
+        url=ports.publishers["local"].release_url(row.site, row.id),
         files=row.file_count,
         size=row.total_bytes,
     )

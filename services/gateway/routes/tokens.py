@@ -14,6 +14,7 @@ from services.gateway.access.caller import Caller
 from services.gateway.auth import ADMIN, READ
 from services.gateway.errors import ValidationFailed, error_responses
 from services.gateway.lookup import visible_key
+from services.gateway.paging import read_page
 from services.gateway.ports import GatewayRequest
 from shared.adapters.postgres.tokens import KeyRecord
 from shared.contracts.errors import ZepidError
@@ -127,8 +128,9 @@ async def list_tokens(
     limit: Annotated[int, QueryParameter(ge=1, le=200)] = 50,
 ) -> TokenPage:
     """Return the keys of the caller's organisation, newest first; never a token."""
-    rows = await request.ports.tokens.page(request.caller.organization_id, cursor, limit + 1, revoked=revoked)
-    return TokenPage([_body(row) for row in rows[:limit]], rows[limit - 1].id if len(rows) > limit else None)
+    tokens, owner = request.ports.tokens, request.caller.organization_id
+    rows, next_cursor = await read_page(limit, lambda count: tokens.page(owner, cursor, count, revoked=revoked))
+    return TokenPage([_body(row) for row in rows], next_cursor)
 
 
 @delete(

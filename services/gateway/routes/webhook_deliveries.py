@@ -9,6 +9,7 @@ from litestar.params import FromPath, QueryParameter
 from services.gateway.auth import ADMIN
 from services.gateway.errors import error_responses
 from services.gateway.lookup import delivery_of, visible_webhook
+from services.gateway.paging import read_page
 from services.gateway.ports import GatewayRequest
 from shared.adapters.postgres.webhooks import DeliveryRow, WebhookRow
 from shared.contracts.errors import ZepidError
@@ -77,8 +78,10 @@ async def list_deliveries(
 ) -> DeliveryPage:
     """Return what was recorded for a webhook, newest first; old deliveries are removed."""
     webhook = await visible_webhook(request, webhook_id)
-    rows = await request.ports.webhooks.deliveries(webhook.id, status, cursor, limit + 1)
-    return DeliveryPage([_body(row) for row in rows[:limit]], rows[limit - 1].id if len(rows) > limit else None)
+    rows, next_cursor = await read_page(
+        limit, lambda count: request.ports.webhooks.deliveries(webhook.id, status, cursor, count)
+    )
+    return DeliveryPage([_body(row) for row in rows], next_cursor)
 
 
 @get(

@@ -11,6 +11,7 @@ from msgspec import Meta
 from services.gateway.auth import ADMIN
 from services.gateway.errors import ValidationFailed, error_responses
 from services.gateway.lookup import visible_webhook
+from services.gateway.paging import read_page
 from services.gateway.ports import GatewayRequest
 from shared.adapters.postgres.webhooks import EVENTS, MOST_WEBHOOKS, WebhookEvent, WebhookRow, new_secret
 from shared.contracts.errors import ZepidError
@@ -138,8 +139,9 @@ async def list_webhooks(
     limit: Annotated[int, QueryParameter(ge=1, le=200)] = 50,
 ) -> WebhookPage:
     """Return the webhooks of the token's organisation, newest first."""
-    rows = await request.ports.webhooks.page(request.caller.organization_id, cursor, limit + 1)
-    return WebhookPage([_body(row) for row in rows[:limit]], rows[limit - 1].id if len(rows) > limit else None)
+    webhooks, owner = request.ports.webhooks, request.caller.organization_id
+    rows, next_cursor = await read_page(limit, lambda count: webhooks.page(owner, cursor, count))
+    return WebhookPage([_body(row) for row in rows], next_cursor)
 
 
 @get(

@@ -1,5 +1,7 @@
 """Releases of a project: which there are, which one is live, which are kept, and whether any of it may change."""
 
+from typing import NamedTuple
+
 import asyncpg
 import msgspec
 
@@ -49,6 +51,21 @@ class Rollback(msgspec.Struct, frozen=True):
     to_release_id: str
 
 
+class Switch(NamedTuple):
+    """What became of the wish to go back to a release.
+
+    Attributes:
+        verdict: `switched`; `unchanged` where it is live already; or why not: `release_not_found`, `never_live`,
+            `expired`, `no_target` (the place that serves it is not set up), `locked`.
+        target: where the release is served, "" if there is none.
+        rollback: what was recorded, with `switched`.
+    """
+
+    verdict: str
+    target: str
+    rollback: Rollback | None
+
+
 class RollbackRow(msgspec.Struct, frozen=True):
     """Who moved a pointer back, when (seconds since 1970) and why.
 
@@ -93,18 +110,20 @@ class Releases:
         return msgspec.convert(dict(row), BuiltRow) if row else None
 
     async def roll_back(
-        self, id: str, project_id: str, release_id: str, user_id: str, reason: str
-    ) -> tuple[str, Rollback | None]:
-        """Move the project's pointer to a kept release.
-
-        Answers `switched` with what was recorded; `unchanged` where it is live already; or why not:
-        `release_not_found`, `never_live`, `expired`, `locked`.
-        """
+        self, *, id: str, project_id: str, release_id: str, user_id: str, reason: str, targets: list[str]
+    ) -> Switch:
+        """Move the project's pointer to a kept release that one of these targets serves."""
         row = await self._sql.roll_back(
-            self._pool, id=id, project_id=project_id, release_id=release_id, user_id=user_id, reason=reason
+            self._pool,
+            id=id,
+            project_id=project_id,
+            release_id=release_id,
+            user_id=user_id,
+            reason=reason,
+            targets=targets,
         )
-        verdict = str(row["verdict"])
-        return verdict, msgspec.convert(dict(row), Rollback) if verdict == "switched" else None
+        switched = row["verdict"] == "switched"
+        return Switch(row["verdict"], row["served_by"], msgspec.convert(dict(row), Rollback) if switched else None)
 
     async def settle(self, rollback_id: str, fault: str | None) -> str:
         """Confirm a rollback that was seen live, or with a fault put the pointer back; as `RollbackRow.settled`."""

@@ -1,5 +1,8 @@
 """Places that serve releases."""
 
+from collections.abc import Mapping
+
+from shared.contracts.errors import ZepidError
 from shared.ports import Objects, Pointers, Publisher
 from shared.settings import Settings
 
@@ -24,3 +27,12 @@ def publishers(settings: Settings, objects: Objects, pointers: Pointers) -> dict
 
         found["cloudflare"] = CloudflarePublisher(settings, objects, pointers)
     return found
+
+
+def publisher_of(publishers: Mapping[str, Publisher], target: str) -> Publisher:
+    """Return the publisher of a target; raises PUBLISH_TARGET_MISSING where the settings do not allow it any more."""
+    if target not in publishers:
+        raise ZepidError(
+            "PUBLISH_TARGET_MISSING", f"The target {target} is not set up here; there is: {', '.join(publishers)}"
+        )
+    return publishers[target]

@@ -4,10 +4,12 @@
 drop function if exists roll_back;
 
 -- verdict: switched | unchanged (it is live) | release_not_found | never_live | expired | locked
+--   | no_target (what serves it, served_by, is none of p_targets)
 -- The release was seen live before, so the pointer counts as confirmed at once. What a deployment that is going
 -- live just now has put there, unseen, is left out when the pointer must go back later.
 create function roll_back(
-  p_id text, p_project_id text, p_release_id text, p_user_id text, p_reason text, out verdict text, out made rollback
+  p_id text, p_project_id text, p_release_id text, p_user_id text, p_reason text, p_targets text[],
+  out verdict text, out served_by text, out made rollback
 ) language plpgsql as $$
 declare
   v_release record;
@@ -17,9 +19,11 @@ begin
   select d.outcome, d.expired_at, d.target into v_release
     from release r join deployment d on d.id = r.deployment_id
     where r.id = p_release_id and r.project_id = p_project_id;
-  if not found then verdict := 'release_not_found'; return; end if;
+  served_by := coalesce(v_release.target, '');
+  if v_release.target is null then verdict := 'release_not_found'; return; end if;
   if v_release.outcome is distinct from 'completed' then verdict := 'never_live'; return; end if;
   if v_release.expired_at is not null then verdict := 'expired'; return; end if;
+  if served_by <> all (p_targets) then verdict := 'no_target'; return; end if;
 
   select * into v_site from site where project_id = p_project_id for update;
   if exists (select from project_lock where project_id = p_project_id) then verdict := 'locked'; return; end if;

@@ -12,8 +12,9 @@ order by r.created_at desc, r.id desc
 limit :limit;
 
 -- name: roll_back^
-select verdict, (made).id, (made).project_id, (made).site, (made).target, (made).from_release_id, (made).to_release_id
-from roll_back(:id, :project_id, :release_id, :user_id, :reason);
+select verdict, served_by, (made).id, (made).project_id, (made).site, (made).target, (made).from_release_id,
+  (made).to_release_id
+from roll_back(:id, :project_id, :release_id, :user_id, :reason, :targets);
 
 -- name: settle_rollback$
 select settle_rollback(:id, :fault);
