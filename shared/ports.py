@@ -274,8 +274,16 @@ class Pointer(Protocol):
         """Return the environment frozen with a release, for its Worker; never to be logged."""
         ...
 
-    async def note(self, release: str) -> None:
-        """Note what the place is about to serve; "" when it serves nothing any more."""
+    async def begin(self, release: str) -> None:
+        """Note what the place is about to serve."""
+        ...
+
+    async def finish(self) -> None:
+        """Note that the place serves it."""
+        ...
+
+    async def end(self) -> None:
+        """Note that the place serves nothing any more."""
         ...
 
 

@@ -104,6 +104,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             public addresses, without encryption, too.
         webhook_disabled_after_days: a webhook that failed for so long is switched off.
         webhook_delivery_kept_days: the delivery log reaches back so far.
+        audit_kept_days: the audit log reaches back so far.
     """
 
     nats_url: NatsUrls = "nats://127.0.0.1:4222"
@@ -172,6 +173,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     webhook_allowed_networks: str = ""
     webhook_disabled_after_days: Positive = 3
     webhook_delivery_kept_days: Positive = 30
+    audit_kept_days: Positive = 90
 
     def __post_init__(self) -> None:
         """Refuse what only fails much later; raises ValueError."""

@@ -35,8 +35,14 @@ class OnePointer:
     async def variables(self, release: str) -> dict[str, str]:
         return self.environment
 
-    async def note(self, release: str) -> None:
+    async def begin(self, release: str) -> None:
         self.noted.append(release)
+
+    async def finish(self) -> None:
+        self.noted.append("done")
+
+    async def end(self) -> None:
+        self.noted.append("")
 
 
 class CloudflareWorld:

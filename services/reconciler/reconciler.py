@@ -6,7 +6,9 @@ import asyncpg
 
 from services.reconciler.deadlines import end_overdue
 from services.reconciler.ended import finish_ended
+from services.reconciler.forgetting import forget_old
 from services.reconciler.orphans import remove_orphans
+from services.reconciler.publications import keep_published
 from services.reconciler.retention import keep_tidy
 from services.reconciler.rollbacks import settle_rollbacks
 from services.reconciler.streams import restore_streams
@@ -43,8 +45,9 @@ class Reconciler:
         self._resources = resources
 
     async def run(self, stopping: asyncio.Event) -> None:
-        """Repair until `stopping` is set, and clean up when it is due; neither waits for the other."""
-        await asyncio.gather(self._repair(stopping), keep_tidy(self._resources, stopping))
+        """Repair until `stopping` is set, publish what is astray, remove what is old; none waits for another."""
+        others = (keep_published, forget_old, keep_tidy)
+        await asyncio.gather(self._repair(stopping), *(keep(self._resources, stopping) for keep in others))
 
     async def _repair(self, stopping: asyncio.Event) -> None:
         while not stopping.is_set():

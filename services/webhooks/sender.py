@@ -25,8 +25,6 @@ CONCURRENCY = 64
 CONCURRENCY_OF_ONE = 4
 """Messages on their way to one webhook, over all senders."""
 _TICK_SECONDS = 0.5
-_SWEEP_SECONDS = 600.0
-_SWEPT_AT_ONCE = 5_000
 _LAST_WORDS_SECONDS = 5.0
 _SPARE_SECONDS = 30.0
 """A lease outlives the time-out by this, for recording."""
@@ -49,7 +47,6 @@ class Sender:
         self._patience = patience or Patience(settings.webhook_disabled_after_days * _DAY_SECONDS)
         self._sending: set[asyncio.Task[None]] = set()
         self._look_again = asyncio.Event()
-        self._swept_at = -_SWEEP_SECONDS
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Send until `stopping` is set; what is on its way then has a moment to arrive."""
@@ -65,7 +62,6 @@ class Sender:
     async def _look(self, postman: Postman) -> None:
         try:
             await self._send_due(postman)
-            await self._remove_old()
         except AWAY as error:
             log.warning("webhooks wait for the database", error=repr(error))
 
@@ -127,11 +123,3 @@ class Sender:
                 task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.gather(*late)
-
-    async def _remove_old(self) -> None:
-        """Shorten the log at times; goes on at the next look while there is more."""
-        if time.monotonic() - self._swept_at < _SWEEP_SECONDS:
-            return
-        kept = self._settings.webhook_delivery_kept_days * _DAY_SECONDS
-        if await self._outbox.remove_old(kept, _SWEPT_AT_ONCE) < _SWEPT_AT_ONCE:
-            self._swept_at = time.monotonic()

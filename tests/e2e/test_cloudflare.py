@@ -293,7 +293,7 @@ async def test_a_site_whose_pointer_went_back_to_nothing_is_removed(world: Cloud
     await world.publisher.publish(SITE, "rel_1")
     await world.publisher.publish(SITE, "rel_1")
     assert world.fake.scripts == {}
-    assert world.pointer.noted == ["rel_1", "", ""]
+    assert world.pointer.noted == ["rel_1", "done", "", ""]
 
 
 async def test_a_site_that_still_answers_as_before_is_not_live(world: CloudflareWorld) -> None:

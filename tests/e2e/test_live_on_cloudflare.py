@@ -53,7 +53,7 @@ class There:
 
     async def published(self) -> str | None:
         found: str | None = await self.live.world.pool.fetchval(
-            "select published_release_id from site where name = $1", SITE
+            "select release_id from publication where site = $1", SITE
         )
         return found
 

@@ -40,6 +40,8 @@ WRONG = {
     "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": ["collector"],
     "OTEL_EXPORTER_OTLP_PROTOCOL": ["grpc"],
     "CLOUDFLARE_URL": ["https://sites.example"],
+    "AUDIT_KEPT_DAYS": ["0"],
+    "WEBHOOK_DELIVERY_KEPT_DAYS": ["-1"],
 }
 RIGHT = {
     "NATS_URL": "nats://a:4222, nats://user:secret@b:4222,tls://c:4222",

@@ -47,10 +47,12 @@ async def _from_database(ports: GatewayPorts) -> list[str]:
     ]
     oldest = max((row.oldest_age_seconds for row in waiting), default=0.0)
     repairs = [({"repair": repair.name}, repair.repaired) for repair in await overview.repairs()]
+    removals = [({"what": name}, removed) for name, removed in (await overview.removals()).items()]
     return [
         *_metric("deployments", "gauge", "Deployments that are not over", number),
         *_metric("oldest_waiting_seconds", "gauge", "Age of the deployment that waits longest", [({}, oldest)]),
         *_metric("repairs_total", "counter", "What the reconciler had to mend", repairs),
+        *_metric("removed_rows_total", "counter", "Rows that are no longer kept", removals),
     ]
 
 

@@ -71,3 +71,7 @@ class Audit:
             self._pool, organization_id=organization_id, actor=actor, action=action, before=before, limit=limit
         )
         return msgspec.convert([dict(row) async for row in rows], list[AuditEntry])
+
+    async def remove_old(self, kept_seconds: float, limit: int) -> int:
+        """Remove up to `limit` entries that are older; return how many."""
+        return int(await self._sql.remove_old(self._pool, kept_seconds=kept_seconds, limit=limit))

@@ -100,6 +100,10 @@ class Overview:
         """Return what the reconciler has mended."""
         return [Repair(**row) async for row in self._sql.repairs(self._pool)]
 
+    async def removals(self) -> dict[str, int]:
+        """Return how many rows were removed because they were old, by kind."""
+        return {row["name"]: row["removed"] async for row in self._sql.removals(self._pool)}
+
     async def projected(self) -> int:
         """Return the journal's sequence up to which the status is projected; 0 before the projector's first start."""
         return int(await self._sql.projected(self._pool))

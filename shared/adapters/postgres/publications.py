@@ -1,6 +1,6 @@
 """Publishing a site to a place that keeps copies: one at a time for each site, and always what the pointer names."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -46,8 +46,6 @@ class SitePointer:
     async def read(self) -> Pointed:
         """Return what the pointer names now."""
         row = await self._sql.pointed(self._connection, site=self._site, target=self._target)
-        if row is None:
-            return Pointed()
         return Pointed(row["release"], row["manifest"], row["published"])
 
     async def variables(self, release: str) -> dict[str, str]:
@@ -60,6 +58,31 @@ class SitePointer:
         found: dict[str, str] = msgspec.json.decode(sealed, type=dict[str, str])
         return {name: self._seal.open(value) for name, value in found.items()}
 
-    async def note(self, release: str) -> None:
+    async def begin(self, release: str) -> None:
         """Note what the place is about to serve."""
-        await self._sql.note_published(self._connection, site=self._site, release=release)
+        await self._sql.begin(self._connection, site=self._site, target=self._target, release=release)
+
+    async def finish(self) -> None:
+        """Note that the place serves it."""
+        await self._sql.finish(self._connection, site=self._site, target=self._target)
+
+    async def end(self) -> None:
+        """Note that the place serves nothing any more."""
+        await self._sql.end(self._connection, site=self._site, target=self._target)
+
+
+async def take_astray(
+    pool: asyncpg.Pool, targets: Sequence[str], *, quiet_seconds: float, limit: int
+) -> list[tuple[str, str]]:
+    """Return sites, each with the target that does not serve what the pointer names; nobody else gets them for a while.
+
+    Args:
+        pool: of the database.
+        targets: places that keep copies.
+        quiet_seconds: for so long nobody has begun to publish it, nor moved the pointer, nor is anybody at work.
+        limit: at most so many.
+    """
+    rows = load_queries("publications").take_astray(
+        pool, targets=list(targets), quiet_seconds=quiet_seconds, limit=limit
+    )
+    return [(row["site"], row["target"]) async for row in rows]

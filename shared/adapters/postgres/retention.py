@@ -78,3 +78,8 @@ class Retention:
 async def claim_run(pool: asyncpg.Pool, interval: float) -> bool:
     """Whether a cleanup is due: nobody has begun one for so many seconds. Whoever is told so does it."""
     return bool(await load_queries("retention").claim_run(pool, interval=interval))
+
+
+async def count_removed(pool: asyncpg.Pool, name: str, count: int) -> None:
+    """Add to how many rows of a kind were removed because they were old."""
+    await load_queries("retention").count_removed(pool, name=name, count=count)

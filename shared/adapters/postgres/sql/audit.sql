@@ -14,3 +14,13 @@ where (:organization_id::text is null or organization_id = :organization_id)
   and (:before::text is null or id < :before)
 order by id desc
 limit :limit;
+
+-- name: remove_old$
+-- At most so many at once. Ids ascend with time, so the oldest are the first ones.
+with oldest as (
+  select id, at from audit order by id limit :limit
+), removed as (
+  delete from audit where id in (select id from oldest where at < now() - make_interval(secs => :kept_seconds))
+  returning id
+)
+select count(*) from removed;

@@ -37,6 +37,9 @@ delete from queue_pause where organization_id = coalesce(:organization_id::text,
 -- name: repairs
 select name, repaired, extract(epoch from last_at)::float8 as last_at from repair order by name;
 
+-- name: removals
+select name, removed from removal order by name;
+
 -- name: projected$
 select coalesce((select sequence from projection_position where name = 'status'), 0);
 

@@ -37,3 +37,7 @@ insert into collection_run (name, last_at) values ('retention', now())
 on conflict (name) do update set last_at = now()
   where collection_run.last_at < now() - make_interval(secs => :interval)
 returning true;
+
+-- name: count_removed!
+insert into removal (name, removed, last_at) values (:name, :count, now())
+on conflict (name) do update set removed = removal.removed + excluded.removed, last_at = excluded.last_at;

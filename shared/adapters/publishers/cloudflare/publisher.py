@@ -90,11 +90,12 @@ class CloudflarePublisher:
         if wanted.release:
             manifest = await load_manifest(self._objects, wanted.manifest)
             variables = await pointer.variables(wanted.release) if manifest.served.worker else {}
-            await pointer.note(wanted.release)
+            await pointer.begin(wanted.release)
             await account.serve(Publication(site, wanted.release, manifest, variables))
+            await pointer.finish()
         elif wanted.published:
             await account.remove(site)
-            await pointer.note("")
+            await pointer.end()
 
     async def _ask(self, web: httpx.AsyncClient, account: Account, site: str, release: str, url: str) -> Seen:
         """Ask once. A Worker's own answers carry no release: then the script that is in force says which it is."""
