@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
 import pytest_asyncio
 
@@ -17,15 +18,17 @@ from shared.adapters.publishers.cloudflare.publisher import CloudflarePublisher
 from shared.adapters.publishers.local import LocalPublisher
 from shared.adapters.publishers.noop import NoopPublisher
 from shared.contracts.errors import ZepidError
+from shared.hosting import Hosting
 from shared.ports import Publisher
 from shared.sealing import Seal
 from shared.settings import InvalidSettings, Settings, load_settings
 from tests.cloudflare_world import OnePointer
-from tests.edge_world import EdgeWorld, edge_world, serving
+from tests.edge_world import EdgeWorld, edge_world, serving, until
 from tests.fakes.cloudflare import fake_cloudflare
 
 PAGE = {"index.html": b"<h1>hello</h1>"}
 LONGEST_NAME = "s" * 63
+serving_publishers = pytest.mark.parametrize("publisher", ["local", "cloudflare"], indirect=True)
 
 
 @pytest_asyncio.fixture
@@ -78,6 +81,60 @@ async def test_a_site_without_a_release_can_be_published(world: EdgeWorld, publi
     await world.add_site("shop")
     await publisher.publish("shop", "rel_1")
     await publisher.publish("nowhere", "rel_1")
+
+
+async def ask(publisher: Publisher, path: str = "", **headers: str) -> httpx.Response:
+    """Ask the site `shop` as a browser does that goes to a page; its name need not resolve."""
+    url = httpx.URL(publisher.public_url("shop") + path)
+    async with httpx.AsyncClient(trust_env=False, headers={"sec-fetch-mode": "navigate", "accept": "text/html"}) as web:
+        return await web.get(url.copy_with(host="127.0.0.1"), headers={"host": url.netloc.decode(), **headers})
+
+
+@serving_publishers
+async def test_a_site_that_is_removed_is_not_served_any_more(world: EdgeWorld, publisher: Publisher) -> None:
+    release = await world.publish("shop", PAGE)
+    await publisher.publish("shop", release)
+    await publisher.probe(publisher.public_url("shop"), release)
+    assert (await ask(publisher)).content == PAGE["index.html"]
+    await world.pool.execute("delete from site where name = 'shop'")
+    for _ in range(2):
+        await publisher.publish("shop", "")
+
+    async def is_gone() -> bool:
+        return (await ask(publisher)).status_code == 404
+
+    await until(is_gone)
+
+
+@serving_publishers
+@pytest.mark.parametrize(
+    ("files", "path", "answer"),
+    [
+        ({"index.html": b"app"}, "a/page", (200, b"app")),
+        ({"index.html": b"app", "404.html": b"gone"}, "a/page", (404, b"gone")),
+        ({"index.html": b"app", "404.html": b"gone", "a/404.html": b"gone in a"}, "a/page", (404, b"gone in a")),
+        ({"index.html": b"app", "404.html": b"gone", "a/404.html": b"gone in a"}, "b/page", (404, b"gone")),
+        ({"index.html": b"app", "404.html": b"gone"}, "a/script.js", (404, b"gone")),
+    ],
+)
+async def test_what_is_missing_is_answered_alike_without_a_configuration(
+    world: EdgeWorld, publisher: Publisher, files: dict[str, bytes], path: str, answer: tuple[int, bytes]
+) -> None:
+    await publisher.publish("shop", await world.publish("shop", files))
+    found = await ask(publisher, path)
+    assert (found.status_code, found.content) == answer
+
+
+@serving_publishers
+async def test_a_configured_project_answers_as_it_says(world: EdgeWorld, publisher: Publisher) -> None:
+    await publisher.publish("shop", await world.publish("shop", {"index.html": b"app"}, Hosting("2025-01-01")))
+    assert (await ask(publisher, "a/page")).status_code == 404
+
+
+async def test_a_release_has_its_own_address_at_the_edge_wherever_it_is_served(
+    world: EdgeWorld, publisher: Publisher
+) -> None:
+    assert publisher.release_url("shop", "rel_1") == LocalPublisher(world.settings).release_url("shop", "rel_1")
 
 
 async def test_addresses_are_distinct_and_fit_the_domain_name_system(publisher: Publisher) -> None:

@@ -132,14 +132,18 @@ class FakeCloudflare:
             return 503, {}, b"error 1101"
         if key is None:
             return 404, {}, b"nothing is deployed here"
-        script = self.scripts[key]
+        script, status = self.scripts[key], 200
         asset = script.assets.get(f"/{path or 'index.html'}")
+        if asset is None and script.modules:
+            return 200, {}, b"the Worker says hello"
         if asset is None:
-            return (200, {}, b"the Worker says hello") if script.modules else (404, {}, b"no such asset")
+            status, asset = _stand_in(script, path)
+        if asset is None:
+            return 404, {}, b"no such asset"
         stored = self.stored[key][asset["hash"]]
         rules = re.findall(r"^/\*\n((?:[ \t]+.*\n?)+)", script.metadata["assets"]["config"].get("_headers", ""), re.M)
         headers = dict(line.strip().split(": ", 1) for rule in rules for line in rule.splitlines())
-        return 200, {"content-type": stored.content_type, **headers}, stored.data
+        return status, {"content-type": stored.content_type, **headers}, stored.data
 
     async def _answer(self, call: Call) -> tuple[int, Any]:
         self._limit_rate()
@@ -354,6 +358,18 @@ class FakeCloudflare:
         if hostname not in self.hostnames:
             raise Refused(404, 1436, "The custom hostname was not found.")
         return self.hostnames[hostname]
+
+
+def _stand_in(script: Script, path: str) -> tuple[int, dict[str, Any] | None]:
+    """What answers instead of an asset that is not there, by the script's `not_found_handling`."""
+    match script.metadata["assets"]["config"].get("not_found_handling"):
+        case "single-page-application":
+            return 200, script.assets.get("/index.html")
+        case "404-page":
+            folders = [path.rsplit("/", up)[0] for up in range(1, path.count("/") + 1)]
+            pages = [script.assets.get(f"/{folder}/404.html") for folder in folders]
+            return 404, next(filter(None, pages), script.assets.get("/404.html"))
+    return 404, None
 
 
 def _secrets(metadata: dict[str, Any], kept: list[str], before: Script | None) -> dict[str, str]:

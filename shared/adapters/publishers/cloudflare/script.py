@@ -8,7 +8,7 @@ import msgspec
 
 from shared.adapters.publishers.cloudflare.api import Part
 from shared.assets import AssetTree
-from shared.hosting import AssetRules, Hosting
+from shared.hosting import AssetRules, Hosting, NotFoundHandling
 from shared.ports import Manifest
 from shared.release_header import RELEASE_HEADER
 
@@ -43,7 +43,7 @@ def metadata_of(publication: Publication, tree: AssetTree, jwt: str) -> dict[str
         metadata["compatibility_date"] = hosting.compatibility_date
     metadata["compatibility_flags"] = list(hosting.compatibility_flags)
     if hosting.assets is not None and jwt:
-        metadata["assets"] = {"jwt": jwt, "config": config_of(hosting, tree, publication.release)}
+        metadata["assets"] = {"jwt": jwt, "config": config_of(publication.manifest, tree, publication.release)}
     return metadata
 
 
@@ -66,17 +66,27 @@ def bindings_of(hosting: Hosting, variables: Mapping[str, str]) -> list[dict[str
     return bindings
 
 
-def config_of(hosting: Hosting, tree: AssetTree, release: str) -> dict[str, Any]:
+def config_of(manifest: Manifest, tree: AssetTree, release: str) -> dict[str, Any]:
     """Return how the assets answer: the project's rules, and in front of them the header that names the release."""
-    rules = hosting.assets or AssetRules()
-    worker_first = rules.run_worker_first if hosting.worker else None
-    config: dict[str, Any] = msgspec.to_builtins(
-        AssetRules(rules.html_handling, rules.not_found_handling, worker_first)
-    )
+    rules = manifest.served.assets or AssetRules()
+    not_found = rules.not_found_handling if manifest.hosting else nearest_to_edge(tree)
+    worker_first = rules.run_worker_first if manifest.served.worker else None
+    config: dict[str, Any] = msgspec.to_builtins(AssetRules(rules.html_handling, not_found, worker_first))
     if tree.redirects is not None:
         config["_redirects"] = tree.redirects
     config["_headers"] = release_rule(release) + (tree.headers or "")
     return config
+
+
+def nearest_to_edge(tree: AssetTree) -> NotFoundHandling | None:
+    """Return the setting that comes nearest to how the edge answers where a project has no configuration.
+
+    The edge goes by each request; here one rule holds for all. So a missing script or image of an application is
+    answered with its page, and a 404.html in a folder counts only where there is one at the top, too.
+    """
+    if "404.html" in tree.files:
+        return "404-page"
+    return "single-page-application" if "index.html" in tree.files else None
 
 
 def release_rule(release: str) -> str:
