@@ -19,8 +19,9 @@ from shared.hosting import Hosting
 from shared.wrangler_config import parse_config
 from tests.cloudflare_world import CloudflareWorld, cloudflare_world
 from tests.fakes.cloudflare import NAMESPACE, FakeCloudflare, fake_cloudflare
-from tests.wrangler import Wrangler, install_wrangler
+from tests.wrangler import DEPLOY_SECONDS, INSTALL_SECONDS, Wrangler, install_wrangler
 
+pytestmark = pytest.mark.timeout(INSTALL_SECONDS + DEPLOY_SECONDS + 60)
 RELEASE = "rel_1"
 MODULES = {
     "index.js": b"import { hello } from './lib/hello.js';\nexport default { fetch: () => new Response(hello) };\n",
