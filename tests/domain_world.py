@@ -91,18 +91,18 @@ async def domain_world(nats_url: str, postgres_url: str, folder: Path, **more: s
         stopping = asyncio.Event()
         services = {"domains": create_domains(resources), "edge": create_edge(resources)}
         running = asyncio.create_task(run_together(services, stopping))
-        async with (
-            serving(resources) as (gateway, url),
-            httpx.AsyncClient(
-                base_url=url, headers={"authorization": f"Bearer {token}"}, timeout=30, trust_env=False
-            ) as client,
-        ):
-            stand = Stand(gateway, url, client, resources, token)
-            try:
+        try:
+            async with (
+                serving(resources) as (gateway, url),
+                httpx.AsyncClient(
+                    base_url=url, headers={"authorization": f"Bearer {token}"}, timeout=30, trust_env=False
+                ) as client,
+            ):
+                stand = Stand(gateway, url, client, resources, token)
                 yield World(stand, dns, EdgeWorld(resources.pool, resources.artifacts, resources.settings))
-            finally:
-                stopping.set()
-                await running
+        finally:
+            stopping.set()
+            await running
 
 
 def _settings(nats_url: str, postgres_url: str, folder: Path, dns: NameServer) -> Settings:
