@@ -193,7 +193,9 @@ async def test_a_rollback_is_told_when_it_was_seen_live(stand: Stand) -> None:
     pool = stand.running.resources.pool
     live = await pool.fetchval("select release_id from site where project_id = $1", project_id)
     [earlier] = set(releases) - {live}
-    await pool.execute("select verdict from roll_back('rb_1', $1, $2, 'ada', 'too green')", project_id, earlier)
+    await pool.execute(
+        "select verdict from roll_back('rb_1', $1, $2, 'ada', 'too green', '{local}')", project_id, earlier
+    )
     for _ in range(2):
         await pool.execute("select settle_rollback('rb_1', null)")
     told = (await stand.endpoint.arrived("/all", 3))[2].body
@@ -359,20 +361,3 @@ async def test_a_late_failure_of_a_lost_lease_is_not_recorded(stand: Stand) -> N
     assert (row.status, row.tries, row.answer, row.fault) == ("delivered", 2, 204, None)
     assert webhook is not None
     assert (webhook.failures, webhook.is_active) == (0, True)
-
-
-async def test_old_deliveries_are_removed(stand: Stand) -> None:
-    webhook_id = await stand.webhook("/all")
-    await stand.record(webhook_id, 10)
-    pool = stand.running.resources.pool
-    await pool.execute(
-        "update webhook_delivery set created_at = now() - interval '31 days', status = 'failed', next_try_at = null"
-    )
-    await stand.record(webhook_id, 1)
-    stand.send()
-
-    async def shortened() -> bool:
-        return bool(await pool.fetchval("select count(*) = 1 from webhook_delivery"))
-
-    await until(shortened)
-    await stand.delivery(webhook_id, status="delivered")
