@@ -4,12 +4,16 @@ The rows of domains and pointers are what is wanted. What Cloudflare has follows
 noted before it is asked for, so that whoever was stopped on the way can only have left what a later look finds.
 """
 
+import asyncio
+
 from shared.adapters.postgres.custom_hostnames import HeldHostname, KnownHostnames
 from shared.adapters.publishers.cloudflare.api import open_api
 from shared.adapters.publishers.cloudflare.hostnames import CustomHostnames, Hostname
 from shared.contracts.errors import ZepidError
 from shared.settings import Settings
 
+AT_ONCE = 5
+"""Names that one process asks about at the same time: each takes a connection to the database meanwhile."""
 _NO_ZONE = "The project is served on Cloudflare, and CLOUDFLARE_ZONE_ID is not set: the operator sets up custom domains"
 
 
@@ -19,6 +23,7 @@ class CloudflareDomains:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._known = KnownHostnames(settings.postgres_url)
+        self._few = asyncio.Semaphore(AT_ONCE)
 
     @property
     def is_set_up(self) -> bool:
@@ -35,7 +40,7 @@ class CloudflareDomains:
         """
         if not self.is_set_up:
             return _NO_ZONE
-        async with self._known.holding(hostname) as held, open_api(self._settings) as api:
+        async with self._few, self._known.holding(hostname) as held, open_api(self._settings) as api:
             names = CustomHostnames(api, self._settings)
             try:
                 if await held.is_wanted():

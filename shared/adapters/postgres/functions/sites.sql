@@ -16,15 +16,6 @@ create or replace function make_site(p_project_id text, p_organization_id text) 
     returning name
 $$;
 
--- Where a project is served: by what its pointer names, before there is a release by its settings.
-create or replace function serving_target(p_project_id text) returns text language sql stable as $$
-  select coalesce(
-    (select d.target from site s join release r on r.id = s.release_id join deployment d on d.id = r.deployment_id
-      where s.project_id = p_project_id),
-    (select settings ->> 'target' from project_settings where project_id = p_project_id),
-    'local')
-$$;
-
 -- The deploy step: make the site's pointer name this deployment's release. A deployment moves the pointer once: when
 -- it finds it elsewhere at a later attempt, a rollback came after it, and the last one to move it wins.
 -- verdict: pointed (also when it was before) | ended (or its claim is lost) | locked | overtaken

@@ -1,6 +1,25 @@
 -- Rows as queries read them; made last, since they may use any function.
 
 drop view if exists shown_domain;
+drop view if exists hostname_on_cloudflare;
+drop view if exists domain_target;
+drop function if exists serving_target;
+
+-- Where the project of a domain is served: by what its pointer names, before there is a release by its settings.
+create view domain_target as
+  select d.hostname, d.project_id, coalesce(p.target, t.settings ->> 'target', 'local') as target
+  from domain d
+  left join site s on s.project_id = d.project_id
+  left join release r on r.id = s.release_id
+  left join deployment p on p.id = r.deployment_id
+  left join project_settings t on t.project_id = d.project_id;
+
+-- Names that Cloudflare is to serve: their owner is proved.
+create view hostname_on_cloudflare as
+  select d.hostname, d.project_id
+  from domain d join domain_target t on t.hostname = d.hostname and t.project_id = d.project_id
+  where d.state in ('verified', 'active') and t.target = 'cloudflare';
+
 create view shown_domain as
   select d.hostname, d.project_id, d.state, d.token, d.fault, d.tries,
     extract(epoch from clock_timestamp() - d.asked_at)::float8 as asked_seconds,
@@ -8,9 +27,10 @@ create view shown_domain as
     extract(epoch from d.next_try_at)::float8 as next_try_at,
     extract(epoch from d.created_at)::float8 as created_at,
     extract(epoch from d.verified_at)::float8 as verified_at,
-    coalesce(s.name, site_name(d.project_id)) as site, serving_target(d.project_id) as target,
+    coalesce(s.name, site_name(d.project_id)) as site, t.target,
     case when h.hostname is not null then jsonb_build_object('state', h.state, 'records', h.records) end as cloudflare
   from domain d
+  join domain_target t on t.hostname = d.hostname and t.project_id = d.project_id
   left join site s on s.project_id = d.project_id
-  left join custom_hostname h on h.hostname = d.hostname
-    and d.state in ('verified', 'active') and serving_target(d.project_id) = 'cloudflare';
+  left join hostname_on_cloudflare c on c.hostname = d.hostname and c.project_id = d.project_id
+  left join custom_hostname h on h.hostname = c.hostname;

@@ -1,8 +1,5 @@
 -- name: is_wanted$
--- Its owner is proved, and the project is served on Cloudflare.
-select exists (
-  select from domain where hostname = :hostname and state in ('verified', 'active')
-    and serving_target(project_id) = 'cloudflare');
+select exists (select from hostname_on_cloudflare where hostname = :hostname);
 
 -- name: known^
 select coalesce(cloudflare_id, '') as id, state from custom_hostname where hostname = :hostname;

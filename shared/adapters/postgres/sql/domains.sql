@@ -30,21 +30,23 @@ select ask_domain_again(:hostname, :project_id);
 select remove_domain(:hostname, :project_id);
 
 -- name: take_unwanted
--- What Cloudflare was asked for and no proved domain of a project that it serves needs. Leased, as `take_due`.
-update custom_hostname set leased_until = clock_timestamp() + make_interval(secs => :lease_seconds)
-where hostname in (
+-- What Cloudflare was asked for and is not to serve. Leased, as `take_due`.
+with served as materialized (
+  select hostname from hostname_on_cloudflare
+), unwanted as (
   select h.hostname from custom_hostname h
-  where h.leased_until <= clock_timestamp() and not exists (
-    select from domain d where d.hostname = h.hostname and d.state in ('verified', 'active')
-      and serving_target(d.project_id) = 'cloudflare')
+  where h.leased_until <= clock_timestamp() and not exists (select from served s where s.hostname = h.hostname)
   order by h.leased_until limit :limit
-  for update skip locked)
-returning hostname;
+  for update of h skip locked
+)
+update custom_hostname h set leased_until = clock_timestamp() + make_interval(secs => :lease_seconds)
+from unwanted u where h.hostname = u.hostname
+returning h.hostname;
 
 -- name: hasten!
 -- Domains that Cloudflare is to serve and was not asked for, since their project moved there, are due now.
 update domain d set next_try_at = clock_timestamp()
-where d.state in ('verified', 'active')
+from hostname_on_cloudflare c
+where d.hostname = c.hostname and d.project_id = c.project_id
   and d.next_try_at > clock_timestamp() + make_interval(secs => :lease_seconds)
-  and not exists (select from custom_hostname h where h.hostname = d.hostname)
-  and serving_target(d.project_id) = 'cloudflare';
+  and not exists (select from custom_hostname h where h.hostname = d.hostname);
