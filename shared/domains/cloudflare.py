@@ -14,6 +14,8 @@ from shared.settings import Settings
 
 AT_ONCE = 5
 """Names that one process asks about at the same time: each takes a connection to the database meanwhile."""
+PATIENCE_SECONDS = 20.0
+"""Nobody waits longer for one name; whatever was begun by then a later look finds."""
 _NO_ZONE = "The project is served on Cloudflare, and CLOUDFLARE_ZONE_ID is not set: the operator sets up custom domains"
 
 
@@ -40,6 +42,13 @@ class CloudflareDomains:
         """
         if not self.is_set_up:
             return _NO_ZONE
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                return await self._follow(hostname)
+        except TimeoutError:
+            return "Cloudflare does not answer; it is asked again"
+
+    async def _follow(self, hostname: str) -> str:
         async with self._few, self._known.holding(hostname) as held, open_api(self._settings) as api:
             names = CustomHostnames(api, self._settings)
             try:

@@ -10,6 +10,8 @@ import httpx
 import pytest
 import pytest_asyncio
 
+from shared.adapters.postgres.custom_hostnames import KnownHostnames
+from shared.domains import cloudflare
 from shared.domains.cloudflare import CloudflareDomains
 from tests.domain_world import HOST, Domain, World, domain_world
 from tests.fakes.cloudflare import FakeCloudflare, fake_cloudflare
@@ -161,6 +163,14 @@ async def test_what_two_processes_do_at_once_is_done_once(there: There) -> None:
     await asyncio.gather(*(there.look_again().follow(HOST) for _ in range(5)))
     await there.has_names(HOST)
     assert there.fake.count(ASK) == 1
+
+
+async def test_nobody_waits_long_for_a_name(there: There, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cloudflare, "PATIENCE_SECONDS", 0.5)
+    settings = there.world.stand.resources.settings
+    async with KnownHostnames(settings.postgres_url).holding(HOST):
+        assert "does not answer" in await there.look_again().follow(HOST)
+    assert "no longer" in await there.look_again().follow(HOST)
 
 
 async def test_a_name_that_is_gone_or_has_failed_is_asked_for_anew(there: There) -> None:
