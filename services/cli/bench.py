@@ -14,7 +14,7 @@ def register(app: typer.Typer) -> None:
         help="Measure the service against doing the same by hand, in the same run.", no_args_is_help=True
     )
     bench.command(epilog="Example: zepid bench pipeline -n 2000 -c 50")(pipeline)
-    bench.command(epilog="Example: zepid bench api -n 5000 -c 32")(api)
+    bench.command(epilog="Example: zepid bench api -n 5000 -c 64")(api)
     bench.command(epilog="Example: zepid bench build infra/demo/site")(build)
     bench.command(epilog="Example: zepid bench chaos -n 200 --seed 7")(chaos)
     bench.command(epilog="Example: zepid bench watch -n 1000 --deployments 20")(watch)

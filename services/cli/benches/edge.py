@@ -83,11 +83,10 @@ async def _bench(count: int, concurrency: int, sites: int, *, as_json: bool) -> 
             typer.echo(f"Making {sites} sites …", err=as_json)
             grown, again = await _memory(world, sites)
     by_nginx = large.get("nginx")
-    ratios = [ours.rate / bare.rate for ours, bare in zip(small["edge"], small["bare"], strict=True)]
     return Figures(
         small=together(small["edge"]).figures(),
         bare=together(small["bare"]).figures(),
-        small_ratio=round(statistics.median(ratios), 3),
+        small_ratio=_ratio([one.rate for one in small["edge"]], [one.rate for one in small["bare"]]),
         large_per_second=round(statistics.median(large["edge"])),
         sites=sites,
         memory_mb=round(grown, 1),
