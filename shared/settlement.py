@@ -62,9 +62,9 @@ class Settlement:
         await self._reissue(attempt, attempts=attempts, interruptions=interruptions)
 
     async def refuse(self, attempt: Attempt, decided: str) -> None:
-        """Say that a result, or an order that followed from one, came too late and changed nothing.
+        """Say that an attempt, its result or an order that followed from one came too late and changed nothing.
 
-        `decided` is what had been decided. What the late attempt wrote is archived when this is said.
+        `decided` is what had been decided. What a late attempt wrote is archived when this is said.
         """
         await self._bus.record(attempt.refused(decided), attempt.traceparent, attempt.copy)
         log.warning("too late: refused", decided=decided)

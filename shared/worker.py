@@ -191,6 +191,8 @@ class Worker:
         except asyncio.CancelledError:
             if self._handing_back:
                 await self._settlement.hand_back(attempt)
+            else:
+                await self._settlement.refuse(attempt, "stopped on request")
             await self._bus.acknowledge(message)
         finally:
             self._stoppable.pop(command.deployment_id, None)
@@ -234,7 +236,7 @@ class Worker:
         """Make the attempt and publish what follows; return whether the command is done with."""
         outcome = await self._execution.run(attempt)
         if outcome is None:
-            log.warning("a newer attempt has taken over")
+            await insist(partial(self._settlement.refuse, attempt, "taken over by a newer attempt"))
             return True
         if lease.lapsed and not await self._still_counts(attempt, outcome):
             return False

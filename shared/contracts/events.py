@@ -76,7 +76,7 @@ class Ended(EventBase, frozen=True, kw_only=True, tag="ended"):
 
 
 class Refused(EventBase, frozen=True, kw_only=True, tag="refused"):
-    """A result arrived after the outcome had been decided otherwise, and changed nothing."""
+    """An attempt came too late: a newer one, a cancel or the outcome had overtaken it. It changed nothing but a log."""
 
     attempt: int
     decided: str

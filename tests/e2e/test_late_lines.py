@@ -112,3 +112,27 @@ async def test_lines_written_after_the_cleanup_are_archived_when_their_result_is
     await bus.append_log(chunk, "late")
     await bus.record(refused, "", "late")
     await until(lambda: archived(running, deployment_id, "a late line"))
+
+
+async def test_lines_of_a_fenced_attempt_are_archived_though_it_has_no_result(
+    running: Pipeline, archiving: None
+) -> None:
+    begun = asyncio.Event()
+
+    async def overtaken(order: Command, ports: Ports) -> Outcome:
+        begun.set()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        await running.finished(order.deployment_id)
+        await asyncio.sleep(1)
+        ports.log.write("system", "a late line")
+        raise ZepidError("SANDBOX_FENCED", "a newer attempt owns the sandbox")
+
+    running.handlers["validate"] = overtaken
+    running.start()
+    deployment_id = await running.request()
+    await begun.wait()
+    resources = running.resources
+    failure = ZepidError("CANCELLED", "cancelled on request").failure("gateway")
+    await interrupt(resources.deployments, resources.bus, "gateway", deployment_id, "cancelled", failure)
+    await until(lambda: archived(running, deployment_id, "a late line"))
