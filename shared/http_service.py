@@ -5,7 +5,7 @@ import contextlib
 import os
 import socket
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from typing import Any
 
 import uvicorn
@@ -28,17 +28,41 @@ _LAST_REQUESTS_SECONDS = 1.0
 """How long an accepted connection may still send a request after the service was told to stop."""
 _CHECK_SECONDS = 0.02
 
-BeforeStop = Callable[[], Awaitable[None]]
+Act = Callable[[], Awaitable[None]]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+
+async def live(receive: Receive, send: Send, start: Act | None = None, close: Act | None = None) -> None:
+    """Start and stop an ASGI app with its server: the handshake of its `lifespan`."""
+    await receive()
+    if start is not None:
+        await start()
+    await send({"type": "lifespan.startup.complete"})
+    await receive()
+    if close is not None:
+        await close()
+    await send({"type": "lifespan.shutdown.complete"})
 
 
 class HttpService:
     """Serves an ASGI app until told to stop, on the inherited socket if there is one, else on its address.
 
-    `before_stop` ends what would keep requests open, such as event streams.
+    `before_stop` ends what would keep requests open, such as event streams. With a `listener` of its own it serves
+    on that alone.
     """
 
-    def __init__(self, name: str, app: Any, host: str, port: int, before_stop: BeforeStop | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        app: Any,
+        host: str = "",
+        port: int = 0,
+        before_stop: Act | None = None,
+        listener: socket.socket | None = None,
+    ) -> None:
         self._name = name
+        self._listener = listener
         config = uvicorn.Config(
             app,
             host=host,
@@ -68,7 +92,8 @@ class HttpService:
         Raises:
             CannotStart: SERVICE_UNAVAILABLE, the address is in use or the app did not start.
         """
-        serving = asyncio.create_task(self._server.serve(_inherited()))
+        sockets = [self._listener] if self._listener else _inherited()
+        serving = asyncio.create_task(self._server.serve(sockets))
         stopped = asyncio.create_task(stopping.wait())
         await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
         self._server.should_exit = True
@@ -96,7 +121,7 @@ def _inherited() -> list[socket.socket] | None:
 class _Server(uvicorn.Server):
     """Leaves the signals to the process; stops by refusing nobody whom it has accepted."""
 
-    def __init__(self, config: uvicorn.Config, before_stop: BeforeStop | None) -> None:
+    def __init__(self, config: uvicorn.Config, before_stop: Act | None) -> None:
         super().__init__(config)
         self._before_stop = before_stop
 

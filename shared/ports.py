@@ -123,7 +123,8 @@ class Run:
         cwd: folder relative to the project's root.
         env: variables besides the sandbox's own PATH and HOME.
         network: whether it may reach the network (installs) or not (builds).
-        tools: package manager and exact version ("" = default) to put on PATH, e.g. ("pnpm", "10.1.0"); or `PYTHON`.
+        tools: package manager and exact version ("" = default) to put on PATH, e.g. ("pnpm", "10.1.0"); or `PYTHON`,
+            or `BUNDLER`.
         timeout: seconds until it is killed.
     """
 
@@ -137,6 +138,8 @@ class Run:
 
 PYTHON = ("python", "")
 """The tool that is this service's own Python, with the packages it needs and `shared`, for programs of ours."""
+BUNDLER = ("esbuild", "")
+"""The tool that makes one script of many: esbuild, of the version that this service has chosen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +237,10 @@ class Publisher(Protocol):
 
     def release_url(self, site: str, release: str) -> str:
         """The address at which one release answers whether or not the site's pointer names it."""
+        ...
+
+    async def prepare_workers(self) -> None:
+        """Make sure that Workers can run there; raises WORKER_RUNTIME_MISSING."""
         ...
 
     async def publish(self, site: str, release: str) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import msgspec
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
 from shared.contracts.errors import ZepidError
@@ -32,6 +33,10 @@ class Seal:
         except InvalidToken:
             message = "a stored secret can't be decrypted: none of ENCRYPTION_KEYS is the key that encrypted it"
             raise ZepidError("SECRET_UNREADABLE", message) from None
+
+    def open_each(self, sealed: str) -> dict[str, str]:
+        """Return the texts of a JSON object of sealed ones; raises like `open`."""
+        return {name: self.open(value) for name, value in msgspec.json.decode(sealed, type=dict[str, str]).items()}
 
     def _keys(self) -> MultiFernet:
         if self._fernet is None:

@@ -88,6 +88,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         blob_grace: seconds for which a file that nothing refers to is left alone.
         storage_high_water: percent of the disk of a local object store above which no deployment is accepted.
         edge_address: host:port at which the edge itself listens, for probes.
+        worker_idle_seconds: without a request after which the process of a Worker ends.
+        worker_cpu_seconds: processor time that a Worker may use without a sign of life; then it is killed.
+        workers_at_once: Workers that one edge runs side by side.
+        worker_allowed_networks: networks such as `10.1.0.0/16`, separated by commas, that Workers may reach besides
+            public addresses.
         git_allowed_networks: networks such as `10.1.0.0/16`, separated by commas, whose git servers may be asked
             besides public ones, without encryption, too.
         templates_dir: folder with the platform's project templates, `<template type>.json` each.
@@ -119,6 +124,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     edge_url: SitePattern = "http://{site}.localhost:3080"
     edge_address: Address = "127.0.0.1:3080"
     earlier_assets_seconds: Annotated[int, Meta(ge=0)] = 86_400
+    worker_idle_seconds: Annotated[float, Meta(gt=0)] = 300.0
+    worker_cpu_seconds: Annotated[float, Meta(gt=0)] = 10.0
+    workers_at_once: Positive = 32
+    worker_allowed_networks: str = ""
     git_allowed_networks: str = ""
     templates_dir: str = ""
     allowed_origins: Origins = ""
@@ -179,7 +188,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         """Refuse what only fails much later; raises ValueError."""
         if not all(map(_is_encryption_key, self.encryption_key_list)):
             raise ValueError("each key must be 32 bytes as URL-safe Base64")
-        _ = self.webhook_networks
+        _ = self.webhook_networks, self.worker_networks
         _ = self.dns_server_list
         networks_of(self.git_allowed_networks)
 
@@ -221,6 +230,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def webhook_networks(self) -> tuple[Network, ...]:
         """The networks that webhooks may reach although they are not public."""
         return networks_of(self.webhook_allowed_networks)
+
+    @property
+    def worker_networks(self) -> tuple[Network, ...]:
+        """The networks that Workers may reach although they are not public."""
+        return networks_of(self.worker_allowed_networks)
 
     @property
     def jwt_algorithm_list(self) -> list[str]:

@@ -14,6 +14,12 @@ from shared.hosting import AssetRules, Hosting, HtmlHandling, NotFoundHandling
 NAMES = ("wrangler.json", "wrangler.jsonc", "wrangler.toml")
 """In the order in which wrangler looks for them."""
 
+_BINDINGS = (
+    *("kv_namespaces", "d1_databases", "r2_buckets", "durable_objects", "queues", "services", "ai", "browser"),
+    *("vectorize", "hyperdrive", "workflows", "images", "analytics_engine_datasets", "send_email", "mtls_certificates"),
+    *("dispatch_namespaces", "tail_consumers", "version_metadata", "ratelimits", "secrets_store_secrets", "pipelines"),
+)
+
 
 class Assets(msgspec.Struct, frozen=True):
     """The `assets` of a configuration; `directory` as written, relative to the file."""
@@ -26,17 +32,26 @@ class Assets(msgspec.Struct, frozen=True):
 
 
 class WranglerConfig(msgspec.Struct, frozen=True):
-    """The part of a configuration that decides how a project is served."""
+    """The part of a configuration that decides how a project is served.
+
+    Attributes:
+        main: the Worker's entry as written, relative to the file.
+        unknown_bindings: keys of what a Worker would find in its environment, and does not here.
+    """
 
     main: str = ""
+    no_bundle: bool = False
     compatibility_date: str = ""
     compatibility_flags: tuple[str, ...] = ()
     vars: dict[str, Any] = {}
     assets: Assets | None = None
+    unknown_bindings: tuple[str, ...] = ()
 
     @property
     def hosting(self) -> Hosting:
-        """How the static files are served; a Worker's modules are not known from here."""
+        """How the release is served; a Worker's modules are not known from here."""
+        if self.main and self.assets is None:
+            return Hosting(self.compatibility_date, self.compatibility_flags, None)
         found = self.assets or Assets()
         rules = AssetRules(found.html_handling, found.not_found_handling, found.run_worker_first, found.binding)
         return Hosting(self.compatibility_date, self.compatibility_flags, rules)
@@ -57,6 +72,7 @@ def parse_config(path: str, text: bytes) -> WranglerConfig:
     try:
         decoded = text.decode()
         value = tomllib.loads(decoded) if path.endswith(".toml") else jsonc.decode(decoded)
-        return msgspec.convert(value, WranglerConfig)
+        unknown = tuple(key for key in _BINDINGS if isinstance(value, dict) and value.get(key))
+        return msgspec.structs.replace(msgspec.convert(value, WranglerConfig), unknown_bindings=unknown)
     except (UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.DecodeError) as error:
         raise ZepidError("BUILD_PLAN_INVALID", f"{path} cannot be read: {error}", file=path) from error

@@ -10,6 +10,7 @@ from uuid import uuid4
 import asyncpg
 import httpx
 import uvicorn
+from msgspec.structs import replace
 
 from services.edge.app import Edge
 from shared import blobs
@@ -18,6 +19,7 @@ from shared.adapters.postgres.database import open_pool
 from shared.hosting import Hosting
 from shared.http_service import KEEP_ALIVE_SECONDS
 from shared.ports import Entry, Manifest, Objects
+from shared.sealing import Seal
 from shared.settings import Settings
 from shared.zero_copy import ZeroCopyProtocol
 
@@ -118,15 +120,14 @@ async def serving(app: Any) -> AsyncIterator[int]:
 
 
 @asynccontextmanager
-async def edge_world(database_url: str, folder: Path) -> AsyncIterator[EdgeWorld]:
+async def edge_world(database_url: str, folder: Path, **settings: Any) -> AsyncIterator[EdgeWorld]:
     """Serve a database and a bucket below `folder`."""
+    given = Settings(**{"data_dir": str(folder / "data")} | settings)
     pool = await open_pool(database_url)
     objects = open_objects(f"file://{folder}/objects", ARTIFACTS)
     try:
-        async with serving(Edge(pool, objects, Settings())) as port:
-            settings = Settings(
-                edge_port=port, edge_url=f"http://{{site}}.localhost:{port}", edge_address=f"127.0.0.1:{port}"
-            )
-            yield EdgeWorld(pool, objects, settings)
+        async with serving(Edge(pool, objects, given, Seal())) as port:
+            own = {"edge_port": port, "edge_url": f"http://{{site}}.localhost:{port}"}
+            yield EdgeWorld(pool, objects, replace(given, **own, edge_address=f"127.0.0.1:{port}"))
     finally:
         await pool.close()

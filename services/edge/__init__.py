@@ -9,7 +9,7 @@ from shared.service import Service
 def create(resources: Resources) -> Service:
     """Return the edge as a service on `EDGE_PORT`."""
     settings = resources.settings
-    edge = Edge(resources.pool, resources.artifacts, settings)
+    edge = Edge(resources.pool, resources.artifacts, settings, resources.seal)
     return HttpService("edge", edge, settings.host, settings.edge_port)
 
 

@@ -19,9 +19,12 @@ from services.edge.responses import (
     encoding_for,
     kind_of,
 )
-from shared.release_header import RELEASE_HEADER
+from shared.release_header import NOTICE_HEADER, RELEASE_HEADER
 
 _RELEASE = RELEASE_HEADER.encode()
+_NOTICE = NOTICE_HEADER.encode()
+_CONTROLS = bytes([*range(32), 127])
+_LONGEST_NOTICE = 1000
 _NOSNIFF = (b"x-content-type-options", b"nosniff")
 _SANDBOX = (b"content-security-policy", b"sandbox allow-scripts allow-forms allow-popups allow-modals")
 
@@ -67,6 +70,11 @@ class Answer(NamedTuple):
         if path_form:
             headers.append(_SANDBOX)
         return Answer(self.status, [*headers, *self.fixed], self.body, (), self.rest, self.file)
+
+    def of_worker(self, release: Release, path_form: bool) -> "Answer":
+        """Return an answer of the release's Worker as it is sent: the Worker's own, naming its release."""
+        shared = [(b"access-control-allow-origin", b"*"), _SANDBOX] if path_form else []
+        return self._replace(headers=[*self.headers, (_RELEASE, release.id.encode()), *shared])
 
 
 class Form(NamedTuple):
@@ -136,13 +144,14 @@ def redirect(moved: Moved, request: Request) -> Answer:
 
 
 def say(notice: Notice, request: Request) -> Answer:
-    """Say it as a page or as JSON."""
+    """Say it as a page or as JSON, and to probes in a header."""
     request_id = request.id
     content_type, body = render(notice, request.headers.get(b"accept", b""), request_id)
     headers = [
         (b"content-type", content_type),
         (b"cache-control", b"no-store"),
         (b"x-request-id", request_id.encode()),
+        (_NOTICE, notice.message.encode("ascii", "backslashreplace").translate(None, _CONTROLS)[:_LONGEST_NOTICE]),
     ]
     if notice.status == 405:
         headers.append((b"allow", b"GET, HEAD"))
@@ -151,9 +160,9 @@ def say(notice: Notice, request: Request) -> Answer:
     return Answer(notice.status, headers, body, [(b"vary", b"accept"), (b"content-length", b"%d" % len(body))])
 
 
-def text(said: str) -> Answer:
+def text(said: str, status: int = 200) -> Answer:
     """Say a word to a program."""
-    return _said(b"text/plain; charset=utf-8", said.encode())
+    return _said(b"text/plain; charset=utf-8", said.encode(), status)
 
 
 def healthy() -> Answer:
@@ -161,6 +170,6 @@ def healthy() -> Answer:
     return _said(b"application/json", b'{"status":"healthy"}')
 
 
-def _said(content_type: bytes, body: bytes) -> Answer:
+def _said(content_type: bytes, body: bytes, status: int = 200) -> Answer:
     headers = [(b"content-type", content_type), (b"cache-control", b"no-store")]
-    return Answer(200, [*headers, (b"content-length", b"%d" % len(body))], body)
+    return Answer(status, [*headers, (b"content-length", b"%d" % len(body))], body)

@@ -10,8 +10,9 @@ Four kinds of address lead to a site:
   one origin there, so browsers are told to run them sandboxed.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial as given
 from urllib.parse import parse_qs
 
 import asyncpg
@@ -30,28 +31,29 @@ from services.edge.answers import (
     text,
     whole,
 )
-from services.edge.contents import STREAMED_FROM, Chunk, Contents
+from services.edge.contents import STREAMED_FROM, Contents
 from services.edge.files import Found, Moved, Outcome, Refused, resolve
 from services.edge.header_rules import Change
 from services.edge.header_rules import changes as header_changes
 from services.edge.pages import Notice
+from services.edge.queries import variables_of
 from services.edge.ranges import Part, asked_part
 from services.edge.releases import Release, Releases
-from services.edge.request import Request, read_request
+from services.edge.request import Receive, Request, Scope, read_request
 from services.edge.responses import is_versioned, matches
+from services.edge.sending import Send, send_answer
 from services.edge.sites import Pointer, Sites
 from services.edge.urls import decode_path
+from services.edge.workers import Bindings, ClientGone, Workers, is_for_worker
 from shared.adapters.publishers.addresses import Addresses, parse_name
 from shared.contracts.errors import ZepidError
 from shared.domains import SITE_PATH
+from shared.http_service import live
 from shared.ports import Entry, Objects
+from shared.sealing import Seal
 from shared.settings import Settings
 from shared.telemetry import log
 from shared.zero_copy import EXTENSION
-
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 HEALTH_PATH = "/_edge/health"
 ASK_PATH = "/_edge/ask"
@@ -61,59 +63,36 @@ ASK_PATH = "/_edge/ask"
 class Edge:
     """Serves sites. One pointer is read for a request, so its answer is of one release."""
 
-    def __init__(self, pool: asyncpg.Pool, objects: Objects, settings: Settings) -> None:
+    def __init__(self, pool: asyncpg.Pool, objects: Objects, settings: Settings, seal: Seal) -> None:
         """Prepare; `objects` is the bucket of artifacts. One connection of the pool listens."""
         self._sites = Sites(pool, settings.earlier_assets_seconds)
         self._releases = Releases(pool, objects)
         self._pattern = settings.edge_url
         self._suffixes = Addresses(settings.edge_url).suffixes()
         self._contents = Contents(objects)
+        bindings = Bindings(settings.data_path, self._from_files, settings.worker_networks)
+        self._workers = Workers(settings, objects, given(variables_of, pool, seal), bindings)
 
     async def start(self) -> None:
         """Begin to listen for switches; the server's lifespan calls it. It serves before that, too."""
         await self._sites.start()
 
     async def close(self) -> None:
-        """Stop listening."""
+        """Stop listening; end all Workers."""
+        await self._workers.close()
         await self._sites.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or start and stop with the server."""
         if scope["type"] == "lifespan":
-            await self._live(receive, send)
-            return
-        answer = await self._answer(scope)
-        body = b"" if scope["method"] == "HEAD" else answer.body
-        await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
-        if answer.file is not None:
-            with answer.file["file"]:
-                return await send({**answer.file})
-        await send({"type": "http.response.body", "body": body, "more_body": answer.rest is not None})
-        if answer.rest is not None:
-            await self._send_rest(answer.rest, scope["path"], send)
+            return await live(receive, send, self.start, self.close)
+        with suppress(ClientGone):
+            await send_answer(await self._answer(scope, receive), scope, send)
 
-    async def _send_rest(self, rest: AsyncIterator[Chunk], path: str, send: Send) -> None:
-        """Send what follows; where the end is missing the server cuts the connection, so nobody takes it as whole."""
-        try:
-            async for chunk in rest:
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
-        except ZepidError as error:
-            log.warning("the edge could not go on", path=path, error=error.message)
-            return
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-    async def _live(self, receive: Receive, send: Send) -> None:
-        await receive()
-        await self.start()
-        await send({"type": "lifespan.startup.complete"})
-        await receive()
-        await self.close()
-        await send({"type": "lifespan.shutdown.complete"})
-
-    async def _answer(self, scope: Scope) -> Answer:
+    async def _answer(self, scope: Scope, receive: Receive) -> Answer:
         if scope["path"] == HEALTH_PATH:
             return healthy()
-        request = read_request(scope, self._suffixes)
+        request = read_request(scope, receive, self._suffixes)
         try:
             if scope["path"] in (ASK_PATH, SITE_PATH):
                 return await self._tell_site(request, asked=scope["path"] == ASK_PATH)
@@ -121,6 +100,8 @@ class Edge:
         except ZepidError as error:
             log.warning("the edge could not serve", site=request.name, path=request.path, error=error.message)
             return _said(pages.unavailable(error.message), request)
+        except ClientGone:
+            raise
         except Exception:  # noqa: BLE001 - the boundary: a defect is logged with its trace, and not shown
             log.exception("the edge failed", site=request.name, path=request.path)
             return _said(pages.defect(), request)
@@ -161,6 +142,20 @@ class Edge:
         return await self._from_release(current, pointer.earlier, request)
 
     async def _from_release(self, release: Release, earlier: tuple[str, ...], request: Request) -> Answer:
+        if not is_for_worker(release, request):
+            return await self._from_files(release, earlier, request)
+        if earlier and (older := await self._earlier(earlier, request.path)):
+            return await self._from_files(older, (), request)
+        try:
+            answer = await self._workers.answer(release, request)
+        except ZepidError as error:
+            log.warning("a worker did not answer", site=release.site, path=request.path, error=error.message)
+            notice = pages.worker_trouble(error, told=request.names_release)
+            return say(notice, request).finished(release, (), request.path_form)
+        return answer.of_worker(release, request.path_form)
+
+    async def _from_files(self, release: Release, earlier: tuple[str, ...], request: Request) -> Answer:
+        """Answer with the files of a release, and hashed ones of those it has replaced."""
         outcome = resolve(release, request)
         if earlier and (outcome is None or (isinstance(outcome, Found) and outcome.fallback)):
             release, outcome = await self._from_earlier(release, outcome, earlier, request.path)
@@ -185,11 +180,15 @@ class Edge:
         self, release: Release, outcome: Found | None, earlier: tuple[str, ...], path: str
     ) -> tuple[Release, Found | None]:
         """Find a hashed asset for which a page loaded before the last switches still asks."""
+        older = await self._earlier(earlier, path)
+        if older is None:
+            return release, outcome
         name = decode_path(path)[1:]
-        older = await self._releases.earlier(earlier, name) if is_versioned(name) else None
-        if older is not None:
-            return older, Found(name, older.files[name])
-        return release, outcome
+        return older, Found(name, older.files[name])
+
+    async def _earlier(self, earlier: tuple[str, ...], path: str) -> Release | None:
+        name = decode_path(path)[1:]
+        return await self._releases.earlier(earlier, name) if is_versioned(name) else None
 
     async def _send_file(self, found: Found, form: Form, request: Request) -> Answer:
         etag, headers, fixed = file_headers(found, form)

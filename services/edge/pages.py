@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import msgspec
 
+from shared.contracts.errors import ZepidError
+
 
 class Notice(NamedTuple):
     """Something the edge has to say instead of sending a file.
@@ -56,6 +58,14 @@ def method_not_allowed(method: str) -> Notice:
 def unavailable(message: str) -> Notice:
     """A dependency is away."""
     return Notice(503, "Temporarily unavailable", f"This site cannot be read now: {message}. Try again in a moment.")
+
+
+def worker_trouble(error: ZepidError, *, told: bool) -> Notice:
+    """The site's Worker did not answer; `told` says what the Worker itself said last, which is for its author."""
+    message = f"{error.message[:1].upper()}{error.message[1:]}."
+    if told and error.excerpt:
+        message += f" It said: {error.excerpt}"
+    return Notice(error.code.status, "The Worker of this site did not answer", message)
 
 
 def defect() -> Notice:

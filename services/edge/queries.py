@@ -1,4 +1,4 @@
-"""The two questions that the edge asks the database."""
+"""The questions that the edge asks the database."""
 
 from typing import Any
 
@@ -6,6 +6,7 @@ import asyncpg
 
 from shared.adapters.postgres.database import DATABASE_AWAY
 from shared.contracts.errors import ZepidError
+from shared.sealing import Seal
 
 ANSWER_SECONDS = 2.0
 POINTER = """
@@ -19,6 +20,7 @@ POINTER = """
 RELEASE = """
   select r.site, r.manifest from release r left join deployment d on d.id = r.deployment_id
   where r.id = $1 and d.expired_at is null"""
+VARIABLES = "select d.variables::text from release r join deployment d on d.id = r.deployment_id where r.id = $1"
 
 DATABASE_FAILED = (*DATABASE_AWAY, asyncpg.PostgresError)
 """What asyncpg raises when there is no answer; time running out is an OSError among them."""
@@ -35,3 +37,9 @@ async def fetch(pool: asyncpg.Pool, question: str, *values: object) -> Any | Non
             return await connection.fetchrow(question, *values, timeout=ANSWER_SECONDS)
     except DATABASE_FAILED as error:
         raise ZepidError("SERVICE_UNAVAILABLE", "the database of sites and releases does not answer") from error
+
+
+async def variables_of(pool: asyncpg.Pool, seal: Seal, release_id: str) -> dict[str, str]:
+    """Return the environment frozen with a release; raises like `fetch` and `Seal.open`."""
+    row = await fetch(pool, VARIABLES, release_id)
+    return seal.open_each(row[0]) if row else {}

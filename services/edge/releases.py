@@ -12,7 +12,7 @@ from services.edge.redirect_rules import Redirects, parse_redirects
 from services.edge.responses import is_versioned
 from shared.assets import asset_tree
 from shared.blobs import load_manifest
-from shared.hosting import HtmlHandling, NotFoundHandling
+from shared.hosting import STATIC, Hosting, HtmlHandling, NotFoundHandling
 from shared.ports import Entry, Objects
 
 MOST_FILES = 100_000
@@ -25,6 +25,7 @@ class Release(NamedTuple):
     Attributes:
         not_found_handling: None for a project without a configuration, where the edge judges by the files and the
             kind of request.
+        hosting: how it is served, its Worker among it.
     """
 
     id: str
@@ -34,6 +35,7 @@ class Release(NamedTuple):
     not_found_handling: NotFoundHandling | None = None
     headers: tuple[HeaderRule, ...] = ()
     redirects: Redirects = Redirects()
+    hosting: Hosting = STATIC
 
     @property
     def weight(self) -> int:
@@ -85,7 +87,7 @@ class Releases:
             return None
         manifest = await load_manifest(self._objects, row["manifest"])
         if (rules := manifest.served.assets) is None:
-            return Release(release_id, row["site"], {}, not_found_handling="none")
+            return Release(release_id, row["site"], {}, not_found_handling="none", hosting=manifest.served)
         tree = await asset_tree(manifest, self._objects)
         html_handling = rules.html_handling or "auto-trailing-slash"
         return Release(
@@ -96,4 +98,5 @@ class Releases:
             rules.not_found_handling or ("none" if manifest.hosting else None),
             await asyncio.to_thread(parse_headers, tree.headers or ""),
             await asyncio.to_thread(parse_redirects, tree.redirects or "", html_handling),
+            manifest.served,
         )

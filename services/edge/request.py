@@ -1,12 +1,16 @@
 """What matters of a request."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, NamedTuple
 from urllib.parse import quote, unquote
 from uuid import uuid4
 
 from services.edge.urls import url_path
+from shared.adapters.publishers.addresses import parse_name
 from shared.zero_copy import EXTENSION
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 PATH_FORM = "/_sites/"
 _ID_CHARACTERS = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-=")
@@ -21,7 +25,7 @@ class Request(NamedTuple):
         headers: by lower-case name.
         path_form: whether the path named the site, not the host.
         unclosed: whether it did so without a slash at its end, where relative links go astray.
-        takes_files: whether the server sends open files by itself.
+        scope, receive: the request as the server gave it, with the way to its body.
     """
 
     method: str
@@ -29,9 +33,20 @@ class Request(NamedTuple):
     path: str
     query: bytes
     headers: Mapping[bytes, bytes]
+    scope: Scope
+    receive: Receive
     path_form: bool = False
     unclosed: bool = False
-    takes_files: bool = False
+
+    @property
+    def takes_files(self) -> bool:
+        """Whether the server sends open files by itself."""
+        return EXTENSION in self.scope.get("extensions", ())
+
+    @property
+    def names_release(self) -> bool:
+        """Whether the address is that of one release, which only those know who are told."""
+        return self.name is not None and parse_name(self.name)[1] is not None
 
     @property
     def host(self) -> str:
@@ -69,16 +84,15 @@ class Request(NamedTuple):
         return mode == b"navigate" or b"text/html" in accept or (mode is None and b"*/*" in accept)
 
 
-def read_request(scope: Mapping[str, Any], suffixes: tuple[str, ...]) -> Request:
+def read_request(scope: Scope, receive: Receive, suffixes: tuple[str, ...]) -> Request:
     """Read a request, whose host names a site if it ends with one of the suffixes."""
     headers = dict(scope["headers"])
     method, path, query = scope["method"], url_path(scope["raw_path"]), scope["query_string"]
-    takes_files = EXTENSION in scope.get("extensions", ())
     host = headers.get(b"host", b"").decode("latin-1").partition(":")[0].lower()
     for suffix in suffixes:
         if host.endswith(suffix):
-            return Request(method, host[: -len(suffix)], path, query, headers, False, False, takes_files)
+            return Request(method, host[: -len(suffix)], path, query, headers, scope, receive)
     if not path.startswith(PATH_FORM):
-        return Request(method, None, path, query, headers, False, False, takes_files)
+        return Request(method, None, path, query, headers, scope, receive)
     name, slash, rest = path[len(PATH_FORM) :].partition("/")
-    return Request(method, unquote(name), f"/{rest}", query, headers, True, not slash, takes_files)
+    return Request(method, unquote(name), f"/{rest}", query, headers, scope, receive, True, not slash)

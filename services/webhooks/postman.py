@@ -1,11 +1,11 @@
 """Carries one message to its endpoint: signed, to a public address, without following anybody elsewhere."""
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import httpcore
 import httpx
@@ -15,7 +15,7 @@ from standardwebhooks import Webhook
 from shared.adapters.postgres.outbox import DueDelivery
 from shared.contracts.errors import ZepidError
 from shared.networks import Network
-from shared.public_targets import public_addresses
+from shared.public_network import PublicNetwork
 from shared.sealing import Seal
 from shared.telemetry import SERVICE_VERSION
 
@@ -50,7 +50,7 @@ class Postman:
             ssl_context=httpx.create_ssl_context(),
             max_connections=concurrency,
             max_keepalive_connections=0,
-            network_backend=_PublicNetwork(allowed, self._resolvers),
+            network_backend=PublicNetwork(allowed, self._resolvers),
         )
 
     async def __aenter__(self) -> Self:
@@ -99,28 +99,3 @@ def _reply(status: int, headers: dict[bytes, bytes]) -> Reply:
     after = next((value for name, value in headers.items() if name.lower() == b"retry-after"), b"")
     seconds = float(after) if after.isdigit() and len(after) < 7 else 0.0
     return Reply(status, f"HTTP {status}", seconds, is_gone=status == 410)
-
-
-class _PublicNetwork(httpcore.AnyIOBackend):
-    """Connects to checked addresses only, so that a name can't lead elsewhere between check and connection."""
-
-    def __init__(self, allowed: Sequence[Network], resolvers: ThreadPoolExecutor) -> None:
-        self._allowed = allowed
-        self._resolvers = resolvers
-
-    async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[Any] | None = None,
-    ) -> httpcore.AsyncNetworkStream:
-        """Try the host's addresses in turn; raises ZepidError where one of them must not be reached."""
-        *others, last = await public_addresses(host, port, self._allowed, self._resolvers)
-        for address in others:
-            try:
-                return await super().connect_tcp(address, port, timeout, local_address, socket_options)
-            except httpcore.ConnectError:
-                continue
-        return await super().connect_tcp(last, port, timeout, local_address, socket_options)

@@ -108,6 +108,10 @@ _TABLE: tuple[Code, ...] = (
     Code("BUILD_DISK_FULL", 400, _USER, False, "Write less during the build."),
     # going live
     Code("RELEASE_PROBE_FAILED", 502, _USER, False, "Open the release's own address; the site must answer with a page there."),
+    Code("WORKER_RUNTIME_MISSING", 503, _PLATFORM, True, "The operator installs the runtime of Workers: `zepid doctor --install`."),
+    Code("WORKER_FAILED", 502, _USER, True, "Look at the Worker's script: it may fail at its start, loop without end, or need more memory than it may have."),
+    Code("WORKER_TIMEOUT", 504, _USER, True, "Let the Worker answer sooner."),
+    Code("WORKER_BUSY", 503, _TRANSIENT, True, "As many Workers as the edge may run are at work; the operator raises WORKERS_AT_ONCE."),
     Code("RELEASE_NOT_KEPT", 409, _USER, False, "Choose a release that is kept; `zepid releases` shows them."),
     Code("POINTER_MOVED", 409, _USER, True, "Somebody else switched the site later; see what is live: `zepid releases`."),
     Code("PUBLISH_FAILED", 502, _TRANSIENT, True, "The place that serves the site did not take the release."),

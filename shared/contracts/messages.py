@@ -3,6 +3,8 @@
 Big or secret things (files, manifests, environment values) travel by reference only.
 """
 
+from typing import Any
+
 import msgspec
 
 from shared.hosting import Hosting
@@ -12,6 +14,20 @@ SCHEMA_VERSION = 1
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
     """Base of everything stored in a stream."""
+
+
+class WorkerPlan(Message, frozen=True):
+    """How to make the script of a Worker.
+
+    Attributes:
+        entry: the module that is entered, relative to the plan's root.
+        bundle: whether its modules are made one; else they are taken as they are.
+        variables: its `vars`.
+    """
+
+    entry: str
+    bundle: bool = True
+    variables: dict[str, Any] = {}
 
 
 class BuildPlan(Message, frozen=True):
@@ -26,7 +42,8 @@ class BuildPlan(Message, frozen=True):
         build: shell command that builds, or "" when nothing is to be run.
         output: folder relative to `root`, or "" to detect it after the build.
         warnings: lines for the person who reads the log.
-        hosting: how the release is served, None for a plain static site.
+        hosting: how the release is served, None for a plain static site; its Worker is not known yet.
+        worker: the Worker to make, None for static files alone.
     """
 
     manager: str
@@ -38,6 +55,12 @@ class BuildPlan(Message, frozen=True):
     output: str = ""
     warnings: tuple[str, ...] = ()
     hosting: Hosting | None = None
+    worker: WorkerPlan | None = None
+
+    @property
+    def has_site(self) -> bool:
+        """Whether there are files to serve."""
+        return self.hosting is None or self.hosting.assets is not None
 
 
 class Work(Message, frozen=True):

@@ -83,6 +83,68 @@ def bun_app() -> Tree:
     return _vanilla("bun") | {"bun.lock": _lock("vanilla.bun.lock")}
 
 
+def hono() -> Tree:
+    """A Worker by Hono with a page of Vite beside it: must complete, from `dist` and `src/worker.ts`.
+
+    `/api/hello` answers `{"hello": …}` from a variable of the configuration; `/api/node` with a module of Node's;
+    `/api/words` with a text that is a module of its own. The page shows what `/api/hello` says, at every address.
+    """
+    return {
+        "package.json": _package("vite build", {"hono": "^4.10.0"}, _VITE),
+        "wrangler.jsonc": _text("""
+            {
+              // a Worker, and the page beside it
+              "name": "hono-app",
+              "main": "src/worker.ts",
+              "compatibility_date": "2025-10-01",
+              "compatibility_flags": ["nodejs_compat"],
+              "vars": { "NAME": "Hono" },
+              "assets": {
+                "directory": "./dist",
+                "binding": "ASSETS",
+                "not_found_handling": "single-page-application",
+              },
+            }
+        """),
+        "src/worker.ts": _text("""
+            import { Hono } from "hono";
+            import { createHash } from "crypto";
+            import words from "./words.txt";
+
+            type Env = { NAME: string; SECRET?: string };
+            const app = new Hono<{ Bindings: Env }>();
+
+            app.get("/api/hello", (context) => context.json({ hello: context.env.NAME, secret: context.env.SECRET }));
+            app.get("/api/node", (context) => context.text(createHash("sha256").update("x").digest("hex")));
+            app.get("/api/words", (context) => context.text(words));
+
+            export default app;
+        """),
+        "src/words.txt": b"words of a file",
+        "index.html": _page("Hono app", '<h1></h1><script type="module" src="/src/main.js"></script>'),
+        "src/main.js": _text("""
+            const answer = await fetch("/api/hello");
+            document.querySelector("h1").textContent = `Hello from ${(await answer.json()).hello}`;
+        """),
+    }
+
+
+def worker_alone() -> Tree:
+    """A Worker in TOML without package.json, page or build: must complete, and answer everything."""
+    return {
+        "wrangler.toml": b'main = "worker.js"\ncompatibility_date = "2025-10-01"\n',
+        "worker.js": _text("""
+            export default {
+              async fetch(request) {
+                return new Response(`<h1>alone at ${new URL(request.url).pathname}</h1>`, {
+                  headers: { "content-type": "text/html" },
+                });
+              },
+            };
+        """),
+    }
+
+
 def type_error() -> Tree:
     """A number is given a string at src/price.ts line 2: must fail with BUILD_TYPE_ERROR, class user.
 

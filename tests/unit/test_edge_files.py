@@ -10,10 +10,14 @@ from shared.ports import Entry
 SITE = ("index.html", "about.html", "docs/index.html", "docs/guide.html", "both.html", "both/index.html", "v1.2/a.js")
 
 
+async def nothing_comes() -> dict[str, str]:
+    return {"type": "http.disconnect"}
+
+
 def answer(path: str, *files: str, navigation: bool = True) -> str | tuple[str, int] | None:
     release = Release("rel_1", "shop", {name: Entry(name, 1) for name in files or SITE})
     headers = {b"sec-fetch-mode": b"navigate" if navigation else b"cors", b"accept": b"*/*"}
-    match resolve(release, Request("GET", "shop", f"/{path}", b"", headers)):
+    match resolve(release, Request("GET", "shop", f"/{path}", b"", headers, {}, nothing_comes)):
         case Found(name, entry, status):
             assert entry.digest == name
             return name if status == 200 else (name, status)

@@ -93,10 +93,14 @@ def test_a_request_id_is_kept_if_it_is_harmless() -> None:
     assert request().id != request().id
 
 
+async def nothing_comes() -> dict[str, str]:
+    return {"type": "http.disconnect"}
+
+
 def request(path: str = "/", **headers: str):
     raw = [(name.encode(), value.encode()) for name, value in headers.items()]
     scope = {"method": "GET", "raw_path": path.encode(), "query_string": b"", "headers": raw}
-    return read_request(scope, (".sites.test", ".localhost"))
+    return read_request(scope, nothing_comes, (".sites.test", ".localhost"))
 
 
 async def test_the_cache_loads_once_for_all_who_wait() -> None:

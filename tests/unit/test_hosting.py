@@ -12,7 +12,7 @@ from shared import blobs, jsonc
 from shared.adapters.objects import ARTIFACTS, open_objects
 from shared.assets import asset_tree
 from shared.contracts.errors import ZepidError
-from shared.contracts.messages import BuildPlan
+from shared.contracts.messages import BuildPlan, WorkerPlan
 from shared.hosting import AssetRules, Hosting, Module, WorkerScript
 from shared.media_types import content_type_of, extension_of
 from shared.ports import Entry, Manifest
@@ -69,7 +69,7 @@ def test_the_plan_follows_the_configuration() -> None:
     plan = plan_of({"package.json": PACKAGE, "wrangler.toml": TOML})
     assert plan.output == "site"
     assert plan.hosting == Hosting(assets=AssetRules("none", None, True))
-    assert any("src/index.ts is not released" in warning for warning in plan.warnings)
+    assert plan.worker == WorkerPlan(entry="src/index.ts")
 
 
 def test_the_projects_own_setting_of_the_output_wins() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from shared.http_service import HttpService
+from shared.http_service import HttpService, live
 from shared.resources import Resources
 from shared.service import Service, run_alone
 
@@ -30,19 +30,12 @@ def create(resources: Resources) -> Service:
 def _app(answers: dict[str, Kept]) -> Any:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
-            return await _live(receive, send)
+            return await live(receive, send)
         kept = answers[scope["path"]]
         await send({"type": "http.response.start", "status": 200, "headers": kept.headers})
         await send({"type": "http.response.body", "body": kept.body})
 
     return app
-
-
-async def _live(receive: Any, send: Any) -> None:
-    await receive()
-    await send({"type": "lifespan.startup.complete"})
-    await receive()
-    await send({"type": "lifespan.shutdown.complete"})
 
 
 if __name__ == "__main__":

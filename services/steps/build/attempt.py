@@ -82,8 +82,12 @@ class Attempt:
         """Return a folder of the plan's root as a path of the tree."""
         return posixpath.normpath(posixpath.join(self.plan.root, folder))
 
-    async def run(self, phase: Phase, shell: str, cwd: str, env: Mapping[str, str]) -> Finished:
+    async def run(
+        self, phase: Phase, shell: str, cwd: str, env: Mapping[str, str], tools: tuple[str, str] | None = None
+    ) -> Finished:
         """Run a command to its end, each line into the log; only installs reach the network.
+
+        Without `tools` it finds those of the plan.
 
         Raises:
             ZepidError: SANDBOX_FENCED, SANDBOX_CONNECT_FAILED, SANDBOX_COMMAND_FAILED.
@@ -101,7 +105,8 @@ class Attempt:
 
         self.say(f"$ {shell}")
         began = time.monotonic()
-        tools = None if self.plan.manager == "none" else (self.plan.manager, self.plan.manager_version)
+        if tools is None and self.plan.manager != "none":
+            tools = self.plan.manager, self.plan.manager_version
         run = Run(shell, self._limit(phase), cwd, env, network=phase == "install", tools=tools)
         try:
             exit = await self.ports.sandboxes.run(self.sandbox, self.ports.fence, run, on_output)

@@ -5,12 +5,13 @@ import msgspec
 from services.steps.build.attempt import Attempt, Finished
 from services.steps.build.inputs import build_key, earlier_artifact
 from services.steps.build.install import PNPM, QUIET, provide_dependencies, verbosity
-from services.steps.build.output import store_output, store_static
+from services.steps.build.output import built_files, static_files, store_release
+from services.steps.build.worker import make_worker
 from shared.blobs import load_manifest
 from shared.contracts.errors import ZepidError
 from shared.contracts.messages import BuildPlan, Command
 from shared.contracts.outcomes import Back, Done, Outcome
-from shared.ports import Ports
+from shared.ports import Manifest, Ports
 
 BUILD_ENV = {
     **QUIET,
@@ -47,7 +48,7 @@ async def _build(command: Command, ports: Ports) -> Done:
 async def _built(attempt: Attempt) -> Done:
     command, ports = attempt.command, attempt.ports
     if _is_static(attempt.plan):
-        return _done(command, await store_static(attempt), "nothing to build")
+        return _done(command, await store_release(attempt, static_files(attempt), None), "nothing to build")
     key = build_key(attempt, await ports.sandboxes.toolchain())
     went_back = command.epoch > 0  # something was lost: trust nothing that was made earlier
     afresh = went_back or command.work.debug
@@ -56,7 +57,9 @@ async def _built(attempt: Attempt) -> Done:
         return _done(command, artifact, "unchanged: an earlier build is released again")
     await ports.sandboxes.reset(attempt.sandbox, ports.fence)
     await provide_dependencies(attempt)
-    artifact = await store_output(attempt, await _run_build(attempt))
+    files = await _files(attempt)
+    worker = await make_worker(attempt, attempt.plan.worker) if attempt.plan.worker else None
+    artifact = await store_release(attempt, files, worker)
     await ports.objects.put(key, artifact.encode())
     return _done(command, artifact, "built")
 
@@ -69,6 +72,14 @@ async def _prepare(command: Command, ports: Ports) -> Attempt:
     return Attempt(command, ports, command.work.plan, source, variables)
 
 
+async def _files(attempt: Attempt) -> Manifest:
+    """Run the build if there is one; return the files to serve."""
+    built = await _run_build(attempt) if attempt.plan.build else None
+    if not attempt.plan.has_site:
+        return Manifest({})
+    return await built_files(attempt, built) if built else static_files(attempt)
+
+
 async def _run_build(attempt: Attempt) -> Finished:
     env = {**BUILD_ENV, **verbosity(attempt), **attempt.variables}
     finished = await attempt.run("build", attempt.plan.build, attempt.plan.root, env)
@@ -79,7 +90,7 @@ async def _run_build(attempt: Attempt) -> Finished:
 
 
 def _is_static(plan: BuildPlan) -> bool:
-    return plan.manager == "none" and not plan.build
+    return plan.manager == "none" and not plan.build and plan.worker is None
 
 
 def _done(command: Command, artifact: str, detail: str) -> Done:

@@ -2,10 +2,14 @@
 
 import posixpath
 
+import msgspec
+
 from services.steps.build.attempt import Attempt, Finished
 from services.steps.build.diagnosis import last_words
+from shared.assets import asset_tree
 from shared.blobs import store_manifest
 from shared.contracts.errors import ZepidError
+from shared.hosting import STATIC, WorkerScript
 from shared.ports import Manifest
 from shared.stored_files import Collected, store_files
 
@@ -16,11 +20,13 @@ OUTPUT_FOLDERS = (
 """Where builds leave their output, in the order they are looked for."""
 
 _SERVER_FOLDER = ".next"
+_PAGES_WORKER = "_worker.js"
+"""How Cloudflare Pages calls a Worker, and wrangler refuses to deploy it as a file."""
 _SERVED_PARTS = ("browser", "client")
 
 
-async def store_output(attempt: Attempt, built: Finished) -> str:
-    """Store what the build left; return the digest of its manifest.
+async def built_files(attempt: Attempt, built: Finished) -> Manifest:
+    """Store the files that the build left; return which.
 
     Args:
         attempt: the build.
@@ -33,11 +39,11 @@ async def store_output(attempt: Attempt, built: Finished) -> str:
     collected = await find(attempt, last_words(built.lines, attempt.plan))
     files, size = len(collected.manifest.files), collected.manifest.total_bytes
     attempt.say(f"stored {files:,} files, {size / 1e6:.2f} MB ({collected.new:,} new)")
-    return await _store(attempt, collected.manifest)
+    return collected.manifest
 
 
-async def store_static(attempt: Attempt) -> str:
-    """Name the files of a site that needs no build; no byte is copied. Return the manifest's digest.
+def static_files(attempt: Attempt) -> Manifest:
+    """Name the files of a site that needs no build; no byte is copied.
 
     Of a whole source, hidden files (`.npmrc`, `.github/…`) are left out; `.well-known` stays.
     """
@@ -51,12 +57,25 @@ async def store_static(attempt: Attempt) -> str:
     if not manifest.files:
         raise ZepidError("BUILD_NO_OUTPUT", f"there is no file to release in {folder}")
     attempt.say(f"nothing to build: {len(manifest.files):,} files, {manifest.total_bytes / 1e6:.2f} MB")
-    return await _store(attempt, manifest)
+    return manifest
 
 
-async def _store(attempt: Attempt, manifest: Manifest) -> str:
-    """Store the manifest of a release: its files, and how they are served."""
-    return await store_manifest(attempt.ports.objects, Manifest(manifest.files, attempt.plan.hosting))
+async def store_release(attempt: Attempt, files: Manifest, worker: WorkerScript | None) -> str:
+    """Store the manifest of a release: its files, its Worker, and how they are served; return its digest.
+
+    Raises:
+        ZepidError: BUILD_OUTPUT_INVALID, there is a `_worker.js` among the files, which all the world could read.
+    """
+    objects, hosting = attempt.ports.objects, attempt.plan.hosting
+    if any(path.split("/")[0] == _PAGES_WORKER for path in files.files):
+        assets = await asset_tree(files, objects)
+        if path := next((path for path in assets.files if path.split("/")[0] == _PAGES_WORKER), None):
+            message = f"{path} is among the files of the site, where everybody can read it"
+            hint = "name the script as `main` in wrangler.jsonc, and list it in .assetsignore"
+            raise ZepidError("BUILD_OUTPUT_INVALID", f"{message}; {hint}", file=path)
+    if worker is not None:
+        hosting = msgspec.structs.replace(hosting or STATIC, worker=worker)
+    return await store_manifest(objects, Manifest(files.files, hosting))
 
 
 def below(manifest: Manifest, folder: str) -> Manifest:

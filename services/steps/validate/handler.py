@@ -18,13 +18,15 @@ async def handle(command: Command, ports: Ports) -> Outcome:
 
     Raises:
         ZepidError: PROJECT_NOT_FOUND, PROJECT_INACTIVE, SOURCE_MISSING, SOURCE_INVALID, SOURCE_GIT_…,
-            BUILD_PLAN_INVALID, BUILD_SCRIPT_MISSING, BUILD_NO_OUTPUT, STORAGE_READ_FAILED.
+            BUILD_PLAN_INVALID, BUILD_SCRIPT_MISSING, BUILD_NO_OUTPUT, STORAGE_READ_FAILED, WORKER_RUNTIME_MISSING.
     """
     record = await _deployable(command, ports)
     source = await _source(command, record, ports)
     manifest = await load_manifest(ports.objects, source)
     check_tree(manifest)
     plan = await _plan(manifest, record.settings, ports)
+    if plan.worker:
+        await ports.publishers[command.work.target].prepare_workers()
     for warning in plan.warnings:
         ports.log.write("system", warning, level="warn")
     ports.log.write("system", describe(plan))

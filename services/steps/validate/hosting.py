@@ -1,11 +1,14 @@
-"""What the project's wrangler configuration adds to the plan: where the output lies, and how it is served."""
+"""What the project's wrangler configuration adds to the plan: its Worker, where the output lies, how it is served."""
 
+import posixpath
 from collections.abc import Mapping
 
 import msgspec
 
 from services.steps.validate.tree import Tree
-from shared.contracts.messages import BuildPlan
+from shared.blobs import safe_path
+from shared.contracts.errors import ZepidError
+from shared.contracts.messages import BuildPlan, WorkerPlan
 from shared.hosting import STATIC
 from shared.wrangler_config import WranglerConfig, config_path, parse_config
 
@@ -26,12 +29,48 @@ def with_output(settings: Mapping[str, str], config: WranglerConfig | None) -> M
     return settings if settings.get("outputDirectory") or not folder else {**settings, "outputDirectory": folder}
 
 
+def is_worker_alone(config: WranglerConfig | None) -> bool:
+    """Whether the project has a Worker and no static files."""
+    return config is not None and bool(config.main) and config.assets is None
+
+
+def worker_plan(tree: Tree, root: str, config: WranglerConfig | None) -> WorkerPlan | None:
+    """Return how to make the project's Worker, None when it has none.
+
+    Raises:
+        ZepidError: BUILD_PLAN_INVALID, the configuration names a script that can't be one.
+    """
+    if config is None or not config.main:
+        return None
+    file = config_path(tree.files, root)
+    try:
+        entry = safe_path(posixpath.normpath(config.main))
+    except ZepidError as error:
+        raise ZepidError("BUILD_PLAN_INVALID", f"`main` in {file}: {error.message}", file=file) from error
+    if entry.endswith(".py"):
+        raise ZepidError("BUILD_PLAN_INVALID", f"`main` in {file}: Workers in Python do not run here", file=file)
+    return WorkerPlan(entry=entry, bundle=not config.no_bundle, variables=config.vars)
+
+
+def check_entry(tree: Tree, plan: BuildPlan) -> None:
+    """Refuse a Worker whose script neither the source has nor a build can make.
+
+    Raises:
+        ZepidError: BUILD_PLAN_INVALID.
+    """
+    if plan.worker is None or plan.build or tree.join(plan.root, plan.worker.entry) in tree.files:
+        return
+    file = config_path(tree.files, plan.root)
+    message = f"{file} names the Worker {plan.worker.entry}, which the source does not have"
+    raise ZepidError("BUILD_PLAN_INVALID", message, file=file)
+
+
 def with_hosting(plan: BuildPlan, config: WranglerConfig | None) -> BuildPlan:
     """Return the plan with what the release will say about being served."""
     if config is None:
         return plan
     warnings = plan.warnings
-    if config.main:
-        warnings += (f"the Worker {config.main} is not released, only the static files beside it",)
+    if config.main and config.unknown_bindings:
+        warnings += (f"the Worker will not find {', '.join(config.unknown_bindings)} in its environment here",)
     hosting = None if config.hosting == STATIC else config.hosting
     return msgspec.structs.replace(plan, hosting=hosting, warnings=warnings)

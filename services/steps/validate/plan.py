@@ -3,13 +3,22 @@
 import json
 from collections.abc import Mapping
 
-from services.steps.validate.hosting import read_config, with_hosting, with_output
+import msgspec
+
+from services.steps.validate.hosting import (
+    check_entry,
+    is_worker_alone,
+    read_config,
+    with_hosting,
+    with_output,
+    worker_plan,
+)
 from services.steps.validate.lock_files import READ_BESIDE, choose_manager, folders_upward
 from services.steps.validate.package_json import PackageJson, read_package_json
 from services.steps.validate.tree import Tree
 from shared.blobs import safe_path
 from shared.contracts.errors import ZepidError
-from shared.contracts.messages import BuildPlan
+from shared.contracts.messages import BuildPlan, WorkerPlan
 from shared.wrangler_config import config_path
 
 STATIC_FOLDERS = (".", "public", "dist", "build", "out", "_site", "www", "site", "docs")
@@ -35,26 +44,38 @@ def make_plan(tree: Tree, settings: Mapping[str, str]) -> BuildPlan:
     """
     root = root_folder(tree, settings)
     config = read_config(tree, root)
-    return with_hosting(_plan(tree, root, with_output(settings, config)), config)
+    worker = worker_plan(tree, root, config)
+    plan = _plan(tree, root, with_output(settings, config), worker, has_site=not is_worker_alone(config))
+    plan = with_hosting(msgspec.structs.replace(plan, worker=worker), config)
+    check_entry(tree, plan)
+    return plan
 
 
-def _plan(tree: Tree, root: str, settings: Mapping[str, str]) -> BuildPlan:
+def _plan(
+    tree: Tree, root: str, settings: Mapping[str, str], worker: WorkerPlan | None, *, has_site: bool
+) -> BuildPlan:
     path = tree.join(root, "package.json")
     if path not in tree.files:
+        if not has_site and not settings.get("buildCommand"):
+            return BuildPlan(manager="none", root=root)
         return _plan_without_package(tree, root, settings)
     package = read_package_json(path, tree.texts[path])
     build = settings.get("buildCommand", "").strip()
-    if not build and "build" not in package.scripts:
+    has_build = bool(build) or "build" in package.scripts
+    if not has_build and not worker:
         return _plan_without_script(tree, root, path, package)
     choice = choose_manager(tree, root, package)
+    output = _folder_setting(settings, "outputDirectory")
+    if not has_build and has_site and not output:
+        output = _static_folder(tree, root)
     return BuildPlan(
         manager=choice.manager,
         manager_version=choice.version,
         root=root,
         lock=choice.lock,
         install=settings.get("installCommand", "").strip(),
-        build=build or f"{choice.manager} run build",
-        output=_folder_setting(settings, "outputDirectory"),
+        build=build or (f"{choice.manager} run build" if has_build else ""),
+        output=output,
         warnings=choice.warnings,
     )
 
@@ -78,12 +99,14 @@ def root_folder(tree: Tree, settings: Mapping[str, str]) -> str:
 def describe(plan: BuildPlan) -> str:
     """Return one line for people: what was detected."""
     where = "" if plan.root == "." else f" in {plan.root}"
-    if plan.manager == "none" and not plan.build:
-        return f"static site{where}: the files of {plan.output} are released as they are"
+    worker = f", Worker {plan.worker.entry}" if plan.worker else ""
+    if plan.manager == "none" and not plan.build and plan.has_site:
+        return f"static site{where}: the files of {plan.output} are released as they are{worker}"
     manager = " ".join(filter(None, (plan.manager, plan.manager_version)))
     tools = "no package.json" if plan.manager == "none" else f"{manager} ({plan.lock or 'no lock file'})"
-    output = plan.output or "found after the build"
-    return f"build plan{where}: {tools}, build `{plan.build}`, output {output}"
+    build = f"build `{plan.build}`" if plan.build else "no build"
+    output = f"output {plan.output or 'found after the build'}" if plan.has_site else "no static files"
+    return f"build plan{where}: {tools}, {build}, {output}{worker}"
 
 
 def _plan_without_package(tree: Tree, root: str, settings: Mapping[str, str]) -> BuildPlan:
@@ -96,13 +119,18 @@ def _plan_without_package(tree: Tree, root: str, settings: Mapping[str, str]) ->
         if not tree.has_folder(tree.join(root, output)):
             raise ZepidError("BUILD_NO_OUTPUT", f"the output directory {output!r} has no file in the source")
         return BuildPlan(manager="none", root=root, output=output)
+    return BuildPlan(manager="none", root=root, output=_static_folder(tree, root))
+
+
+def _static_folder(tree: Tree, root: str) -> str:
+    """Return the folder with the page of a site that needs no build."""
     for folder in STATIC_FOLDERS:
         if tree.join(tree.join(root, folder), "index.html") in tree.files:
-            return BuildPlan(manager="none", root=root, output=folder)
+            return folder
     looked = ", ".join(STATIC_FOLDERS[1:])
     raise ZepidError(
         "BUILD_NO_OUTPUT",
-        f"there is neither a package.json nor an index.html in {_shown(root)}; an index.html was also looked for "
+        f"there is neither a build nor an index.html in {_shown(root)}; an index.html was also looked for "
         f"in {looked} (folders named dist, and build at the top, are not uploaded)",
     )
 

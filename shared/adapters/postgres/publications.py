@@ -5,7 +5,6 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
-import msgspec
 
 from shared.adapters.postgres.database import load_queries
 from shared.adapters.postgres.session_lock import holding
@@ -54,9 +53,7 @@ class SitePointer:
         Raises:
             ZepidError: ENCRYPTION_KEY_MISSING or SECRET_UNREADABLE.
         """
-        sealed = await self._sql.release_variables(self._connection, release=release) or "{}"
-        found: dict[str, str] = msgspec.json.decode(sealed, type=dict[str, str])
-        return {name: self._seal.open(value) for name, value in found.items()}
+        return self._seal.open_each(await self._sql.release_variables(self._connection, release=release) or "{}")
 
     async def begin(self, release: str) -> None:
         """Note what the place is about to serve."""

@@ -9,6 +9,7 @@ import httpx
 
 from shared.adapters.publishers.addresses import Addresses
 from shared.adapters.publishers.probing import MOST_REDIRECTS, Seen, look_closer, probe_until, seen_in
+from shared.adapters.workerd.runtime import Runtime
 from shared.settings import Settings
 
 PROBE_SECONDS = 10.0
@@ -24,6 +25,7 @@ class LocalPublisher:
         self._addresses = Addresses(settings.edge_url)
         self._edge = settings.edge_address
         self._probe_seconds = probe_seconds
+        self._runtime = Runtime(settings.data_path)
 
     def public_url(self, site: str) -> str:
         """The address people use."""
@@ -32,6 +34,10 @@ class LocalPublisher:
     def release_url(self, site: str, release: str) -> str:
         """The address of one release."""
         return self._addresses.of_release(site, release)
+
+    async def prepare_workers(self) -> None:
+        """Install their runtime on this host, where the edge looks for it too; raises WORKER_RUNTIME_MISSING."""
+        await self._runtime.provide()
 
     async def publish(self, site: str, release: str) -> None:
         """Do nothing: the pointer in SQL is what the edge reads."""

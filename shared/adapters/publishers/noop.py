@@ -17,6 +17,9 @@ class NoopPublisher:
         """The address a release would have."""
         return self._addresses.of_release(site, release)
 
+    async def prepare_workers(self) -> None:
+        """Do nothing: nothing is run."""
+
     async def publish(self, site: str, release: str) -> None:
         """Do nothing."""
 

@@ -8,7 +8,7 @@ import httpx
 
 from shared.adapters.publishers.page import Page
 from shared.contracts.errors import ZepidError
-from shared.release_header import RELEASE_HEADER
+from shared.release_header import NOTICE_HEADER, RELEASE_HEADER
 
 MOST_REDIRECTS = 5
 FIRST_PAUSE = 0.01
@@ -22,6 +22,7 @@ class Seen(NamedTuple):
     Attributes:
         fault: what is wrong with the page, a file that it needs among it.
         trouble: why nothing answered.
+        notice: what the edge said instead of an answer.
     """
 
     status: int
@@ -29,6 +30,7 @@ class Seen(NamedTuple):
     empty: bool = True
     fault: str = ""
     trouble: str = ""
+    notice: str = ""
 
     def is_live_as(self, release: str) -> bool:
         """Whether it is a page of the release."""
@@ -42,7 +44,12 @@ class Seen(NamedTuple):
 
 def seen_in(answer: httpx.Response) -> Seen:
     """Return what an answer shows."""
-    return Seen(answer.status_code, answer.headers.get(RELEASE_HEADER, ""), empty=not answer.content.strip())
+    return Seen(
+        answer.status_code,
+        answer.headers.get(RELEASE_HEADER, ""),
+        empty=not answer.content.strip(),
+        notice=answer.headers.get(NOTICE_HEADER, ""),
+    )
 
 
 async def look_closer(
@@ -131,4 +138,5 @@ def _not_live(url: str, release: str, seen: Seen) -> ZepidError:
             "Write one there, or set the output directory to the folder that has it",
         )
     what = "without a body" if seen.empty and seen.status < 300 else "instead of a page"
-    return ZepidError("RELEASE_PROBE_FAILED", f"{url} answered {seen.status} {what} as {release}")
+    why = f": {seen.notice}" if seen.notice else ""
+    return ZepidError("RELEASE_PROBE_FAILED", f"{url} answered {seen.status} {what} as {release}{why}")

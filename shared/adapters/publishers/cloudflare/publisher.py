@@ -54,6 +54,9 @@ class CloudflarePublisher:
         """The address of one release, at the edge."""
         return self._edge.release_url(site, release)
 
+    async def prepare_workers(self) -> None:
+        """Do nothing: Cloudflare runs them."""
+
     async def publish(self, site: str, release: str) -> None:
         """Bring what the pointer names, until it still names that afterwards; one at a time for a site.
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from shared.adapters.sandboxes.local.folder import UID_INSIDE
+from shared.adapters.sandboxes.local.programs import Program
 from shared.adapters.sandboxes.local.registry import Registry
 from shared.adapters.sandboxes.local.toolchains import Tool
 
@@ -33,7 +34,7 @@ class Box:
         node: the folder of node and npm.
         home: writable HOME; None = a temporary one.
         cache: writable package cache at /cache; None = none.
-        tool, tool_folder: package manager on PATH, and where it is installed if not in `node`.
+        tool, tool_folder: package manager or program on PATH, and where it is installed if not in `node`.
         python: bubblewrap arguments that put this service's Python on PATH.
         registry: how to reach the package registry; None = no network.
         certificates: folder with the registry's certificate files by variable name.
@@ -46,7 +47,7 @@ class Box:
     etc: str | None = None
     home: str | None = None
     cache: str | None = None
-    tool: Tool | None = None
+    tool: Tool | Program | None = None
     tool_folder: str | None = None
     python: tuple[str, ...] = ()
     registry: Registry | None = None

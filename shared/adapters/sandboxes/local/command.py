@@ -38,6 +38,8 @@ class Command:
         folder, fence: the sandbox, and the attempt that runs this.
         places, box: what it sees.
         argv: the program and its arguments.
+        descriptors: open files that it inherits under the same numbers.
+        grace: seconds between SIGTERM and SIGKILL when it is ended; 0 = SIGKILL at once.
     """
 
     folder: SandboxFolder
@@ -45,6 +47,8 @@ class Command:
     places: Places
     box: Box
     argv: list[str]
+    descriptors: tuple[int, ...] = ()
+    grace: float = processes.GRACE_SECONDS
     _name: str = field(default_factory=lambda: uuid.uuid4().hex)
     _members: list[Process] = field(default_factory=list)
 
@@ -78,7 +82,7 @@ class Command:
                 stdin=asyncio.subprocess.PIPE,
                 stdout=stdout,
                 stderr=asyncio.subprocess.PIPE,
-                pass_fds=(*given, status_write),
+                pass_fds=(*given, status_write, *self.descriptors),
                 env=_LAUNCHER_ENV,
                 cwd="/",
                 start_new_session=True,
@@ -97,7 +101,7 @@ class Command:
 
     async def _end(self, process: asyncio.subprocess.Process) -> None:
         if self._members:
-            await asyncio.to_thread(self.folder.end, self._name, self._members, processes.GRACE_SECONDS)
+            await asyncio.to_thread(self.folder.end, self._name, self._members, self.grace)
         await process.wait()
 
 

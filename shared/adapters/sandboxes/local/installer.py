@@ -1,4 +1,4 @@
-"""Installs package managers once a host, and shows sandboxes the registry's certificates."""
+"""Installs package managers and programs once a host, and shows sandboxes the registry's certificates."""
 
 import asyncio
 import os
@@ -11,6 +11,7 @@ from shared.adapters.sandboxes.local.command import Command, run_command
 from shared.adapters.sandboxes.local.files import make_folder, remove_tree, replace_file
 from shared.adapters.sandboxes.local.folder import Meta, SandboxFolder
 from shared.adapters.sandboxes.local.host import Host, command_places
+from shared.adapters.sandboxes.local.programs import Program
 from shared.adapters.sandboxes.local.registry import Registry, registry_of
 from shared.adapters.sandboxes.local.toolchains import Tool
 from shared.contracts.errors import ZepidError
@@ -40,7 +41,7 @@ class Installer:
             replace_file(folder / name, file.read_bytes())
         return registry
 
-    async def install(self, tool: Tool) -> None:
+    async def install(self, tool: Tool | Program) -> None:
         """Install a tool unless it is there or comes with node: by npm, in a sandbox of its own, without its scripts.
 
         Raises:
@@ -61,7 +62,7 @@ class Installer:
             finally:
                 await asyncio.to_thread(remove_tree, folder.path)
 
-    async def _run(self, folder: SandboxFolder, tool: Tool) -> None:
+    async def _run(self, folder: SandboxFolder, tool: Tool | Program) -> None:
         places = command_places(self._host, sandbox=folder.path, toolchains=self._host.toolchains)
         box = Box(
             ("--bind", places.at("sandbox", "source"), "/project"),
@@ -79,7 +80,7 @@ class Installer:
             unknown = any(reason in text for text in printed for reason in ("ETARGET", "E404"))
             code = "BUILD_PLAN_INVALID" if unknown else "SANDBOX_COMMAND_FAILED"
             excerpt = "\n".join(printed[-10:])
-            raise ZepidError(code, f"{tool.manager} {tool.version} could not be installed.", excerpt=excerpt)
+            raise ZepidError(code, f"{tool.package} could not be installed.", excerpt=excerpt)
 
 
 def _move(made: Path, target: Path) -> None:

@@ -57,6 +57,14 @@ def children(process: Process) -> list[Process]:
     return [child for pid in pids if (child := identify(int(pid)))]
 
 
+def cpu_seconds(pid: int) -> float:
+    """Return the processor time that a process and all its descendants have used; 0 when it is gone."""
+    process = identify(pid)
+    tree = [process, *_descendants(process)] if process else []
+    ticks = sum(int(fields[11]) + int(fields[12]) for each in tree if (fields := _stat(each.pid)))
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
 def end_tree(tree: Sequence[Process], grace: float = 0.0) -> None:
     """End a command and wait until the kernel says that all of it is dead; fine if it is dead already.
 

