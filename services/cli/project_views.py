@@ -19,12 +19,13 @@ _SETTINGS = {
     "Install": "installCommand",
     "Build": "buildCommand",
     "Output": "outputDirectory",
+    "Target": "target",
 }
 
 
-def settings_of(root: str | None, install: str | None, build: str | None, output: str | None) -> Settings:
-    """Return the settings that were given; an empty one is None: to be detected again."""
-    given = zip(_SETTINGS.values(), (root, install, build, output), strict=True)
+def settings_of(*values: str | None) -> Settings:
+    """Return the settings that were given, in their order; an empty one is None: to be detected again."""
+    given = zip(_SETTINGS.values(), values, strict=True)
     return {name: value or None for name, value in given if value is not None}
 
 

@@ -14,6 +14,7 @@ Name = Annotated[str | None, typer.Option("--name", help="A new name; id and add
 Root = Annotated[str | None, typer.Option("--root", metavar="DIR", help="Folder to work in.")]
 Install = Annotated[str | None, typer.Option("--install", metavar="COMMAND", help="Installs dependencies.")]
 Build = Annotated[str | None, typer.Option("--build", metavar="COMMAND", help="Builds.")]
+Target = Annotated[str | None, typer.Option("--target", metavar="PLACE", help="Goes live on: local or cloudflare.")]
 Output = Annotated[str | None, typer.Option("--output", metavar="DIR", help="Folder that the build writes to.")]
 
 
@@ -51,6 +52,7 @@ def create(
     install: Install = None,
     build: Build = None,
     output: Output = None,
+    target: Target = None,
     as_json: Json = False,
     url: Url = None,
     token: Token = None,
@@ -59,7 +61,7 @@ def create(
     from services.cli.project_views import create_project, settings_of
     from services.cli.session import run_with_connection
 
-    settings = settings_of(root, install, build, output)
+    settings = settings_of(root, install, build, output, target)
     run_with_connection(
         url, token, lambda client, connection: create_project(client, connection, name, settings, as_json=as_json)
     )
@@ -72,6 +74,7 @@ def set_(
     install: Install = None,
     build: Build = None,
     output: Output = None,
+    target: Target = None,
     active: Annotated[bool | None, typer.Option("--active/--inactive", help="Whether it takes deployments.")] = None,
     as_json: Json = False,
     url: Url = None,
@@ -81,7 +84,7 @@ def set_(
     from services.cli.project_views import change_project, settings_of
     from services.cli.session import run_with_client
 
-    settings = settings_of(root, install, build, output)
+    settings = settings_of(root, install, build, output, target)
     if name is None and active is None and not settings:
         raise typer.BadParameter("say what to change: zepid projects set --help shows the options")
     run_with_client(url, token, lambda client: change_project(client, project, name, active, settings, as_json=as_json))

@@ -122,6 +122,7 @@ def hono() -> Tree:
         """),
         "src/words.txt": b"words of a file",
         "index.html": _page("Hono app", '<h1></h1><script type="module" src="/src/main.js"></script>'),
+        "public/favicon.ico": b"",
         "src/main.js": _text("""
             const answer = await fetch("/api/hello");
             document.querySelector("h1").textContent = `Hello from ${(await answer.json()).hello}`;

@@ -3,9 +3,11 @@
 import hashlib
 from pathlib import Path
 
+from shared.client import Client
 from tests.e2e import apps
 from tests.e2e.apps import Tree, write
-from tests.live import Deployed, LiveStack
+from tests.fakes.cloudflare import fake_cloudflare
+from tests.live import Deployed, LiveStack, live_stack
 
 
 async def live(stack: LiveStack, folder: Path) -> tuple[Deployed, str]:
@@ -13,6 +15,11 @@ async def live(stack: LiveStack, folder: Path) -> tuple[Deployed, str]:
     deployed = await stack.deploy(folder)
     assert deployed.result["status"] == "completed", (deployed.result, deployed.log)
     return deployed, deployed.result["workerUrl"]
+
+
+async def newest_project(client: Client) -> str:
+    """Return the id of the project that was made last."""
+    return (await anext(client.projects())).id
 
 
 async def fails(stack: LiveStack, tree: Tree, folder: Path) -> tuple[str, str]:
@@ -40,6 +47,45 @@ async def test_a_hono_app_answers_by_its_worker_and_its_files(stack: LiveStack, 
 async def test_a_worker_alone_answers_every_path(stack: LiveStack, tmp_path: Path) -> None:
     _, url = await live(stack, write(apps.worker_alone(), tmp_path))
     assert (await stack.get(f"{url}a/b")).text == "<h1>alone at /a/b</h1>"
+
+
+async def test_a_worker_finds_the_secrets_of_its_release_also_after_a_rollback(
+    stack: LiveStack, tmp_path: Path
+) -> None:
+    folder = write(apps.hono(), tmp_path)
+    async with Client(stack.connection.url, stack.connection.token) as client:
+        await live(stack, folder)
+        project = await newest_project(client)
+        for secret in ("first", "second"):
+            await client.env.set(project, {"SECRET": secret})
+            _, url = await live(stack, folder)
+            assert (await stack.get(f"{url}api/hello")).json() == {"hello": "Hono", "secret": secret}
+        _, first, without = [release.id async for release in client.releases.all(project)]
+        for release, answer in ((first, {"hello": "Hono", "secret": "first"}), (without, {"hello": "Hono"})):
+            await client.releases.roll_back(project, release)
+            assert (await stack.get(f"{url}api/hello")).json() == answer
+
+
+async def test_a_worker_goes_live_on_cloudflare_with_its_files_and_secrets(tmp_path: Path) -> None:
+    async with fake_cloudflare() as fake:
+        environ = {name.upper(): value for name, value in fake.settings.items()}
+        async with live_stack(tmp_path / "data", environ=environ) as stack:
+            folder = write(apps.hono(), tmp_path / "app")
+            await live(stack, folder)
+            async with Client(stack.connection.url, stack.connection.token) as client:
+                project = await newest_project(client)
+                await client.env.set(project, {"SECRET": "on cloudflare"})
+                await client.change_project(project, settings={"target": "cloudflare"})
+            deployed, url = await live(stack, folder)
+            assert url.startswith(f"http://127.0.0.1:{fake.port}/_sites/")
+            script = fake.script(url.rstrip("/").rpartition("/")[2])
+            media_type, bundle = script.modules[script.metadata["main_module"]]
+            assert media_type == "application/javascript+module"
+            assert b"words of a file" in bundle
+            assert {"name": "NAME", "type": "plain_text", "text": "Hono"} in script.metadata["bindings"]
+            assert script.secrets == {"SECRET": "on cloudflare"}
+            assert "/index.html" in script.assets
+            assert not any("on cloudflare" in line for line in deployed.log)
 
 
 async def test_a_worker_that_can_t_be_made_or_does_not_start_says_why(stack: LiveStack, tmp_path: Path) -> None:

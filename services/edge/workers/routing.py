@@ -7,13 +7,16 @@ from functools import lru_cache
 from services.edge.files import resolve
 from services.edge.releases import Release
 from services.edge.request import Request
+from shared.hosting import Hosting
+
+_NAVIGATION_DATE = "2025-04-01"
 
 
 def is_for_worker(release: Release, request: Request) -> bool:
     """Whether the Worker answers, as Cloudflare decides it.
 
     First come the rules of `run_worker_first`. Then files win over the Worker; what stands in for a missing file
-    does only where a person goes to a page.
+    does only where a person goes to a page, and the compatibility date is not older than that rule.
     """
     if release.hosting.worker is None:
         return False
@@ -25,8 +28,15 @@ def is_for_worker(release: Release, request: Request) -> bool:
     if first and (chosen := _chosen(first, request.path)) is not None:
         return chosen
     goes_to_page = request.method in ("GET", "HEAD") and request.headers.get(b"sec-fetch-mode") == b"navigate"
-    seen = release if goes_to_page else release._replace(not_found_handling="none")
+    stands_in = goes_to_page and _prefers_files(release.hosting)
+    seen = release if stands_in else release._replace(not_found_handling="none")
     return resolve(seen, request) is None
+
+
+def _prefers_files(hosting: Hosting) -> bool:
+    flags = hosting.compatibility_flags
+    by_date = hosting.compatibility_date >= _NAVIGATION_DATE and "assets_navigation_has_no_effect" not in flags
+    return by_date or "assets_navigation_prefers_asset_serving" in flags
 
 
 def _chosen(rules: tuple[str, ...], path: str) -> bool | None:
