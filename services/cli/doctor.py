@@ -21,6 +21,7 @@ from services.cli.connection import find_connection
 from services.cli.errors import NoConnection
 from services.cli.render import in_bytes
 from shared.adapters.sandboxes.local import LocalSandboxes
+from shared.adapters.workerd.runtime import Runtime
 from shared.client import ApiError, Client, ServerAway
 from shared.client.answers import Health
 from shared.contracts.errors import ZepidError
@@ -50,11 +51,16 @@ class Finding(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Patient:
-    """What is examined: the data folder (it need not exist yet) and the server that is meant."""
+    """What is examined: the data folder (it need not exist yet) and the server that is meant.
+
+    Attributes:
+        install: whether what is optional and missing is to be installed.
+    """
 
     data_dir: Path
     url: str | None = None
     token: str | None = None
+    install: bool = False
 
     @property
     def nearest_folder(self) -> Path:
@@ -163,6 +169,21 @@ def check_nats_cli(patient: Patient) -> Finding:
     return _optional("nats command", ("nats",), "Install it from the natscli project to look into the streams.")
 
 
+def check_workers(patient: Patient) -> Finding:
+    """workerd, which runs Workers; optional, and installed by the first project that has one."""
+    runtime = Runtime(patient.data_dir.resolve())
+    if patient.install:
+        try:
+            asyncio.run(runtime.provide())
+        except ZepidError as error:
+            return Finding("workerd", "fail", error.message, error.excerpt or error.code.hint)
+    if not runtime.is_installed:
+        fix = "The first project with a Worker installs it, or `zepid doctor --install` does it now."
+        return Finding("workerd", "warn", "not installed (optional)", fix)
+    version, refusal = _output_of(str(runtime.program), "--version")
+    return Finding("workerd", "fail" if refusal else "ok", refusal or version)
+
+
 CHECKS: tuple[Callable[[Patient], Finding], ...] = (
     check_python,
     check_nats,
@@ -175,6 +196,7 @@ CHECKS: tuple[Callable[[Patient], Finding], ...] = (
     check_localhost,
     check_browser,
     check_nats_cli,
+    check_workers,
 )
 
 

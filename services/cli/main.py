@@ -187,6 +187,7 @@ def open_(
 @app.command(epilog="Example: zepid doctor --data-dir .zepid")
 def doctor(
     data_dir: Annotated[Path, typer.Option("--data-dir", help="Where `zepid up` keeps its data.")] = Path(".zepid"),
+    install: Annotated[bool, typer.Option("--install", help="Install what is optional and missing: workerd.")] = False,
     as_json: Json = False,
     url: Url = None,
     token: Token = None,
@@ -198,5 +199,5 @@ def doctor(
     from services.cli.diagnose import diagnose
     from services.cli.doctor import Patient
 
-    if not diagnose(Patient(data_dir, url, token), as_json=as_json):
+    if not diagnose(Patient(data_dir, url, token, install), as_json=as_json):
         raise typer.Exit(FAILED)

@@ -146,6 +146,28 @@ def worker_alone() -> Tree:
     }
 
 
+def worker_with_page() -> Tree:
+    """A Worker without package.json beside one page: must complete; `/api` answers `{name, secret?}`."""
+    return {
+        "wrangler.toml": _text("""
+            main = "worker.js"
+            compatibility_date = "2025-10-01"
+
+            [vars]
+            NAME = "Ada"
+
+            [assets]
+            directory = "site"
+        """),
+        "worker.js": _text("""
+            export default {
+              fetch: (request, env) => Response.json({ name: env.NAME, secret: env.SECRET }),
+            };
+        """),
+        "site/index.html": _page("Worker and page", "<h1>A page</h1>"),
+    }
+
+
 def type_error() -> Tree:
     """A number is given a string at src/price.ts line 2: must fail with BUILD_TYPE_ERROR, class user.
 

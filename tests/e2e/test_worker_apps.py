@@ -52,25 +52,25 @@ async def test_a_worker_alone_answers_every_path(stack: LiveStack, tmp_path: Pat
 async def test_a_worker_finds_the_secrets_of_its_release_also_after_a_rollback(
     stack: LiveStack, tmp_path: Path
 ) -> None:
-    folder = write(apps.hono(), tmp_path)
+    folder = write(apps.worker_with_page(), tmp_path)
     async with Client(stack.connection.url, stack.connection.token) as client:
         await live(stack, folder)
         project = await newest_project(client)
         for secret in ("first", "second"):
             await client.env.set(project, {"SECRET": secret})
             _, url = await live(stack, folder)
-            assert (await stack.get(f"{url}api/hello")).json() == {"hello": "Hono", "secret": secret}
+            assert (await stack.get(f"{url}api")).json() == {"name": "Ada", "secret": secret}
         _, first, without = [release.id async for release in client.releases.all(project)]
-        for release, answer in ((first, {"hello": "Hono", "secret": "first"}), (without, {"hello": "Hono"})):
+        for release, answer in ((first, {"name": "Ada", "secret": "first"}), (without, {"name": "Ada"})):
             await client.releases.roll_back(project, release)
-            assert (await stack.get(f"{url}api/hello")).json() == answer
+            assert (await stack.get(f"{url}api")).json() == answer
 
 
 async def test_a_worker_goes_live_on_cloudflare_with_its_files_and_secrets(tmp_path: Path) -> None:
     async with fake_cloudflare() as fake:
         environ = {name.upper(): value for name, value in fake.settings.items()}
         async with live_stack(tmp_path / "data", environ=environ) as stack:
-            folder = write(apps.hono(), tmp_path / "app")
+            folder = write(apps.worker_with_page(), tmp_path / "app")
             await live(stack, folder)
             async with Client(stack.connection.url, stack.connection.token) as client:
                 project = await newest_project(client)
@@ -81,8 +81,8 @@ async def test_a_worker_goes_live_on_cloudflare_with_its_files_and_secrets(tmp_p
             script = fake.script(url.rstrip("/").rpartition("/")[2])
             media_type, bundle = script.modules[script.metadata["main_module"]]
             assert media_type == "application/javascript+module"
-            assert b"words of a file" in bundle
-            assert {"name": "NAME", "type": "plain_text", "text": "Hono"} in script.metadata["bindings"]
+            assert b"env.NAME" in bundle
+            assert {"name": "NAME", "type": "plain_text", "text": "Ada"} in script.metadata["bindings"]
             assert script.secrets == {"SECRET": "on cloudflare"}
             assert "/index.html" in script.assets
             assert not any("on cloudflare" in line for line in deployed.log)

@@ -21,14 +21,14 @@ class Runtime:
         self._installer = Installer(self._host)
 
     @property
-    def folder(self) -> Path:
+    def program(self) -> Path:
         """Where it lies, or will."""
-        return self._host.toolchains / WORKERD.folder
+        return self._host.toolchains / WORKERD.folder / WORKERD.executable
 
     @property
     def is_installed(self) -> bool:
         """Whether it is there."""
-        return os.access(self.folder / WORKERD.executable, os.X_OK)
+        return os.access(self.program, os.X_OK)
 
     async def provide(self) -> None:
         """Install it unless it is there.
