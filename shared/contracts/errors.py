@@ -108,7 +108,7 @@ _TABLE: tuple[Code, ...] = (
     Code("BUILD_DISK_FULL", 400, _USER, False, "Write less during the build."),
     # going live
     Code("RELEASE_PROBE_FAILED", 502, _USER, False, "Open the release's own address; the site must answer with a page there."),
-    Code("WORKER_RUNTIME_MISSING", 503, _PLATFORM, True, "The operator installs the runtime of Workers: `zepid doctor --install`."),
+    Code("WORKER_RUNTIME_MISSING", 501, _PLATFORM, False, "The operator installs the runtime of Workers: `zepid doctor --install`."),
     Code("WORKER_FAILED", 502, _USER, True, "Look at the Worker's script: it may fail at its start, loop without end, or need more memory than it may have."),
     Code("WORKER_TIMEOUT", 504, _USER, True, "Let the Worker answer sooner."),
     Code("WORKER_BUSY", 503, _TRANSIENT, True, "As many Workers as the edge may run are at work; the operator raises WORKERS_AT_ONCE."),

@@ -88,6 +88,15 @@ async def test_a_worker_goes_live_on_cloudflare_with_its_files_and_secrets(tmp_p
             assert not any("on cloudflare" in line for line in deployed.log)
 
 
+async def test_where_the_runtime_can_t_be_installed_workers_are_refused_and_sites_go_live(tmp_path: Path) -> None:
+    nowhere = {"npm_config_registry": "http://127.0.0.1:9/"}
+    async with live_stack(tmp_path / "data", environ=nowhere) as stack:
+        code, message = await fails(stack, apps.worker_alone(), tmp_path / "worker")
+        assert code == "WORKER_RUNTIME_MISSING"
+        assert "workerd" in message
+        await live(stack, write(apps.static_html(), tmp_path / "site"))
+
+
 async def test_a_worker_that_can_t_be_made_or_does_not_start_says_why(stack: LiveStack, tmp_path: Path) -> None:
     alone = apps.worker_alone()
     missing = alone | {"wrangler.toml": b'main = "src/other.ts"\n'}

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,13 @@ async def runtime(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 async def site(database_url: str, tmp_path: Path, runtime: Path) -> AsyncIterator[Site]:
     limits = {"worker_cpu_seconds": 1.0, "worker_idle_seconds": 1.5, "workers_at_once": 2}
-    async with edge_world(database_url, tmp_path, data_dir=str(runtime), **limits) as world:
+    async with a_site(database_url, tmp_path, data_dir=str(runtime), **limits) as site:
+        yield site
+
+
+@asynccontextmanager
+async def a_site(database_url: str, folder: Path, **settings: Any) -> AsyncIterator[Site]:
+    async with edge_world(database_url, folder, **settings) as world:
         address = f"http://{world.settings.edge_address}"
         async with httpx.AsyncClient(base_url=address, timeout=30, trust_env=False) as client:
             yield Site(world, client)
@@ -165,3 +172,12 @@ async def test_a_worker_reaches_only_what_is_public(site: Site) -> None:
     answer = await site.ask("app", "/api/fetch", params={"of": address})
     assert answer.text.startswith("403 This fetch is not possible")
     assert "not public" in answer.text
+
+
+async def test_a_worker_reaches_the_networks_that_are_allowed(database_url: str, tmp_path: Path, runtime: Path) -> None:
+    own = {"data_dir": str(runtime), "worker_allowed_networks": "127.0.0.0/8"}
+    async with a_site(database_url, tmp_path, **own) as site:
+        await site.publish("app")
+        address = f"http://{site.world.settings.edge_address}/_edge/health"
+        answer = await site.ask("app", "/api/fetch", params={"of": address})
+        assert answer.text == '200 {"status":"healthy"}'

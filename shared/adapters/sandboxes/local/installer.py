@@ -18,6 +18,8 @@ from shared.contracts.errors import ZepidError
 from shared.ports import Fence
 
 _INSTALL_SECONDS = 120.0
+_QUICKLY = "--fetch-retry-mintimeout=1000 --fetch-retry-maxtimeout=5000"
+"""Somebody waits: a registry that does not answer is said to be away after seconds."""
 
 
 class Installer:
@@ -72,7 +74,9 @@ class Installer:
             registry=self.registry,
             certificates=places.at("toolchains", "certificates"),
         )
-        line = f"npm install --ignore-scripts --no-audit --no-fund --no-save --prefix /project {tool.package}"
+        line = (
+            f"npm install {_QUICKLY} --ignore-scripts --no-audit --no-fund --no-save --prefix /project {tool.package}"
+        )
         command = Command(folder, Fence(0, 0, 0, 0), places, box, ["/bin/sh", "-c", line])
         printed: list[str] = []
         result = await run_command(command, _INSTALL_SECONDS, lambda stream, text: printed.append(text))
