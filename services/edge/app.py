@@ -38,6 +38,7 @@ from services.edge.header_rules import changes as header_changes
 from services.edge.pages import Notice
 from services.edge.queries import variables_of
 from services.edge.ranges import Part, asked_part
+from services.edge.ready import Ready
 from services.edge.releases import Release, Releases
 from services.edge.request import Receive, Request, Scope, read_request
 from services.edge.responses import is_versioned, matches
@@ -70,6 +71,7 @@ class Edge:
         self._pattern = settings.edge_url
         self._suffixes = Addresses(settings.edge_url).suffixes()
         self._contents = Contents(objects)
+        self._ready = Ready()
         bindings = Bindings(settings.data_path, self._from_files, settings.worker_networks)
         self._workers = Workers(settings, objects, given(variables_of, pool, seal), bindings)
 
@@ -107,7 +109,8 @@ class Edge:
             return _said(pages.defect(), request)
 
     async def _serve(self, request: Request) -> Answer:
-        if pointer := await self._of_domain(request.hostname):
+        named = request.name is not None and not request.path_form
+        if not named and (pointer := await self._of_domain(request.hostname)):
             return await self._from_pointer(pointer, request.at_root())
         if not request.name:
             return _said(pages.unknown_address(request.host, self._pattern), request)
@@ -156,12 +159,17 @@ class Edge:
 
     async def _from_files(self, release: Release, earlier: tuple[str, ...], request: Request) -> Answer:
         """Answer with the files of a release, and hashed ones of those it has replaced."""
+        if ready := self._ready.get(release, request):
+            return ready
         outcome = resolve(release, request)
         if earlier and (outcome is None or (isinstance(outcome, Found) and outcome.fallback)):
             release, outcome = await self._from_earlier(release, outcome, earlier, request.path)
         changes = header_changes(release.headers, request.hostname, request.path)
-        answer = await self._answer_with(outcome, release, changes, request)
-        return answer.finished(release, changes, request.path_form)
+        answer = (await self._answer_with(outcome, release, changes, request)).finished(
+            release, changes, request.path_form
+        )
+        self._ready.keep(release, request, outcome, answer)
+        return answer
 
     async def _answer_with(
         self, outcome: Outcome, release: Release, changes: Sequence[Change], request: Request

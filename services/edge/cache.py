@@ -21,30 +21,37 @@ class Cache(Generic[K, V]):
 
     async def get(self, key: K, load: Callable[[], Awaitable[V | None]]) -> V | None:
         """Return the value, from `load` the first time; what `load` raises goes to everyone who waits."""
-        value = self._held.get(key)
+        value = self.held(key)
         if value is not None:
-            self._held.move_to_end(key)
             return value
         loading = self._loading.get(key)
         if loading is None:
             loading = self._loading[key] = asyncio.create_task(self._load(key, load))
         return await asyncio.shield(loading)
 
-    async def _load(self, key: K, load: Callable[[], Awaitable[V | None]]) -> V | None:
-        try:
-            value = await load()
-            if value is not None:
-                self._keep(key, value)
-            return value
-        finally:
-            del self._loading[key]
+    def held(self, key: K) -> V | None:
+        """Return the value if it is kept."""
+        value = self._held.get(key)
+        if value is not None:
+            self._held.move_to_end(key)
+        return value
 
-    def _keep(self, key: K, value: V) -> None:
+    def keep(self, key: K, value: V) -> None:
+        """Keep a value that is not kept yet, and let go of those not used for longest."""
         weight = self._weigh(value)
-        if weight > self._capacity:
+        if weight > self._capacity or key in self._held:
             return
         self._held[key] = value
         self._weight += weight
         while self._weight > self._capacity:
             _, oldest = self._held.popitem(last=False)
             self._weight -= self._weigh(oldest)
+
+    async def _load(self, key: K, load: Callable[[], Awaitable[V | None]]) -> V | None:
+        try:
+            value = await load()
+            if value is not None:
+                self.keep(key, value)
+            return value
+        finally:
+            del self._loading[key]
