@@ -10,7 +10,7 @@ import secrets
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import msgspec
 import structlog
@@ -18,9 +18,13 @@ from opentelemetry import trace
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import TracerProvider
+
 TRACEPARENT = "traceparent"
 SERVICE_VERSION = "2.0.0"
 _LEVELS = {"debug": 10, "info": 20, "warn": 30, "error": 40}
+_provider: "TracerProvider | None" = None
 _PROPAGATOR = TraceContextTextMapPropagator()
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
@@ -77,16 +81,16 @@ def configure_traces(service: str, environ: Mapping[str, str] = os.environ) -> N
 
     name = environ.get("OTEL_SERVICE_NAME", f"zepid-{service}")
     resource = Resource.create({"service.name": name, "service.version": SERVICE_VERSION})
-    provider = TracerProvider(resource=resource)
-    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
-    trace.set_tracer_provider(provider)
+    global _provider
+    _provider = TracerProvider(resource=resource)
+    _provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    trace.set_tracer_provider(_provider)
 
 
 def flush_traces() -> None:
     """Send what spans are left; called once when a process stops."""
-    shutdown = getattr(trace.get_tracer_provider(), "shutdown", None)
-    if shutdown is not None:
-        shutdown()
+    if _provider is not None:
+        _provider.shutdown()
 
 
 @contextmanager
@@ -143,7 +147,7 @@ def current_traceparent(given: str = "") -> str:
 
 
 def _is_tracing() -> bool:
-    return not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
+    return _provider is not None
 
 
 def _new_traceparent() -> str:

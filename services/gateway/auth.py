@@ -11,6 +11,7 @@ from litestar import Litestar
 from litestar.connection import ASGIConnection
 from litestar.exceptions import ImproperlyConfiguredException
 from litestar.handlers import BaseRouteHandler
+from litestar.routes import HTTPRoute
 
 from services.gateway.access.caller import Caller, Proof
 from services.gateway.access.identity_tokens import IdentityTokens
@@ -36,17 +37,26 @@ def checked_first(rule: dict[str, Any], check: Callable[[Any], Awaitable[None]])
     return {**rule, _CHECK_FIRST: check}
 
 
+def is_checked_first(handler: BaseRouteHandler) -> bool:
+    """Whether a route validates its body itself, before the caller is asked for."""
+    return _CHECK_FIRST in handler.opt
+
+
 def rule_of(handler: BaseRouteHandler) -> str:
     """Return who may call a route: `public`, or the scope that is needed; by default the greatest."""
     return str(handler.opt.get(_RULE, "admin"))
 
 
-def require_rules(app: Litestar) -> None:
-    """Refuse to start with a route that does not say who may call it."""
+def require_rules(app: Litestar, guard: Callable[[Any], Awaitable[None]]) -> None:
+    """Refuse to start with a route that does not say who may call it, or that could answer without `guard`."""
     for route in app.routes:
-        for handler in getattr(route, "route_handlers", ()):
+        if not isinstance(route, HTTPRoute):
+            raise ImproperlyConfiguredException(f"{route.path} is no HTTP route, so nothing guards it")
+        for handler in route.route_handlers:
             if _RULE not in handler.opt and handler.http_methods != {"OPTIONS"}:
                 raise ImproperlyConfiguredException(f"{route.path} has no access rule")
+            if handler.resolve_before_request() is not guard or handler.cache:
+                raise ImproperlyConfiguredException(f"{route.path} can answer before the caller is known")
 
 
 class Gate:

@@ -8,6 +8,7 @@ from litestar.connection import ASGIConnection
 from litestar.exceptions import SerializationException
 from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 
+from services.gateway.auth import is_checked_first
 from services.gateway.errors import MISSING_FIELD, ValidationFailed
 from shared.contracts.errors import ZepidError
 
@@ -25,6 +26,8 @@ async def check_body(connection: Any, handler: BaseRouteHandler) -> None:
     """Refuse a JSON body that is not exactly of its type, such as a number in quotes (a guard)."""
     field = handler.parsed_data_field if isinstance(handler, HTTPRouteHandler) else None
     if field is None or not (raw := await connection.body()):
+        return
+    if is_checked_first(handler) and b"\\u0000" not in raw:
         return
     try:
         body = await connection.json()

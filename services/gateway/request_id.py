@@ -3,12 +3,13 @@
 import re
 from uuid import uuid4
 
-from litestar.datastructures import Headers, MutableScopeHeaders
+from litestar.datastructures import Headers
 from litestar.types import Message, Scope
 from structlog.contextvars import bind_contextvars
 
 HEADER = "X-Request-Id"
 _USABLE = re.compile(r"[\w\-=]{1,255}", re.ASCII)
+_RAW = HEADER.lower().encode()
 _KEY = "request_id"
 
 
@@ -25,4 +26,4 @@ def request_id(scope: Scope) -> str:
 async def echo_request_id(message: Message, scope: Scope) -> None:
     """Put the id on the answer (a `before_send` hook)."""
     if message["type"] == "http.response.start":
-        MutableScopeHeaders.from_message(message)[HEADER] = request_id(scope)
+        message["headers"] = [*message["headers"], (_RAW, request_id(scope).encode())]

@@ -1,10 +1,12 @@
 """No route escapes: each says who may call it, and the isolation tests know how to attack it."""
 
+from typing import Any
+
 import pytest
 from litestar import Litestar, get
 from litestar.exceptions import ImproperlyConfiguredException
 
-from services.gateway.auth import require_rules
+from services.gateway.auth import READ, require_rules
 from tests.foreign import route_table, unknown
 
 
@@ -24,4 +26,19 @@ def test_a_gateway_with_a_route_that_does_not_say_who_may_call_it_does_not_start
     def forgotten() -> None: ...
 
     with pytest.raises(ImproperlyConfiguredException, match="/forgotten has no access rule"):
-        require_rules(Litestar([forgotten]))
+        require_rules(Litestar([forgotten], before_request=let_pass), let_pass)
+
+
+async def let_others_pass(_: Any) -> None: ...
+
+
+@pytest.mark.parametrize("options", [{"before_request": let_others_pass}, {"cache": True}])
+def test_a_gateway_with_a_route_that_answers_before_the_gate_does_not_start(options: dict[str, Any]):
+    @get("/around", sync_to_thread=False, opt=READ, **options)
+    def around_it() -> None: ...
+
+    with pytest.raises(ImproperlyConfiguredException, match="/around can answer before"):
+        require_rules(Litestar([around_it], before_request=let_pass, openapi_config=None), let_pass)
+
+
+async def let_pass(_: Any) -> None: ...
