@@ -20,28 +20,22 @@ import asyncpg
 from services.edge import pages
 from services.edge.answers import (
     Answer,
-    FileMessage,
-    Form,
-    file_headers,
     form_of,
     healthy,
-    partial,
     redirect,
     say,
     text,
-    whole,
 )
-from services.edge.contents import STREAMED_FROM, Contents
+from services.edge.file_answers import FileAnswers
 from services.edge.files import Found, Moved, Outcome, Refused, resolve
 from services.edge.header_rules import Change
 from services.edge.header_rules import changes as header_changes
 from services.edge.pages import Notice
 from services.edge.queries import variables_of
-from services.edge.ranges import Part, asked_part
 from services.edge.ready import Ready
 from services.edge.releases import Release, Releases
 from services.edge.request import Receive, Request, Scope, read_request
-from services.edge.responses import is_versioned, matches
+from services.edge.responses import is_versioned
 from services.edge.sending import Send, send_answer
 from services.edge.sites import Pointer, Sites
 from services.edge.urls import decode_path
@@ -50,11 +44,10 @@ from shared.adapters.publishers.addresses import Addresses, parse_name
 from shared.contracts.errors import ZepidError
 from shared.domains import SITE_PATH
 from shared.http_service import live
-from shared.ports import Entry, Objects
+from shared.ports import Objects
 from shared.sealing import Seal
 from shared.settings import Settings
 from shared.telemetry import log
-from shared.zero_copy import EXTENSION
 
 HEALTH_PATH = "/_edge/health"
 ASK_PATH = "/_edge/ask"
@@ -70,7 +63,7 @@ class Edge:
         self._releases = Releases(pool, objects)
         self._pattern = settings.edge_url
         self._suffixes = Addresses(settings.edge_url).suffixes()
-        self._contents = Contents(objects)
+        self._files = FileAnswers(objects)
         self._ready = Ready()
         bindings = Bindings(settings.data_path, self._from_files, settings.worker_networks)
         self._workers = Workers(settings, objects, given(variables_of, pool, seal), bindings)
@@ -176,7 +169,7 @@ class Edge:
     ) -> Answer:
         match outcome:
             case Found():
-                return await self._send_file(outcome, form_of(outcome, release, request, changes), request)
+                return await self._files.answer(outcome, form_of(outcome, release, request, changes), request)
             case Moved():
                 return redirect(outcome, request)
             case Refused():
@@ -197,31 +190,6 @@ class Edge:
     async def _earlier(self, earlier: tuple[str, ...], path: str) -> Release | None:
         name = decode_path(path)[1:]
         return await self._releases.earlier(earlier, name) if is_versioned(name) else None
-
-    async def _send_file(self, found: Found, form: Form, request: Request) -> Answer:
-        etag, headers, fixed = file_headers(found, form)
-        known = request.headers.get(b"if-none-match")
-        if known is not None and matches(known, etag):
-            return Answer(304, headers, b"", fixed)
-        entry, held = found.entry, bool(form.encoding) or found.entry.size < STREAMED_FROM
-        body = await self._contents.whole(entry.digest, form.encoding) if held else b""
-        size = len(body) if held else entry.size
-        part = asked_part(request.headers, etag, size) if form.in_parts else None
-        if part:
-            answer = partial(headers, fixed, body, size, part)
-        else:
-            answer = whole(form, found.status, headers, fixed, body, size)
-        if held or request.method == "HEAD" or (part and part.is_empty):
-            return answer
-        return await self._with_large(answer, entry, part, request)
-
-    async def _with_large(self, answer: Answer, entry: Entry, part: Part | None, request: Request) -> Answer:
-        if request.takes_files and (file := self._contents.opened(entry)):
-            start, end = part or (0, entry.size)
-            message = FileMessage(type=EXTENSION, file=file, offset=start, count=end - start)
-            return answer._replace(file=message)
-        first, rest = await self._contents.streamed(entry, part)
-        return answer._replace(body=first, rest=rest)
 
 
 def _said(notice: Notice, request: Request) -> Answer:
