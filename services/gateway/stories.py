@@ -8,7 +8,7 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing, contextmanager, suppress
 from typing import Protocol
 
 import msgspec
@@ -26,6 +26,9 @@ _CLOSING_SECONDS = 0.5
 """Streams that are over close within this time, not all at once: that would hold up those that go on."""
 _PAUSE_SECONDS = 0.02
 """Changes that follow each other so closely reach the watchers together: each costs a write to every socket."""
+
+_PROJECTED_SECONDS = 2.0
+_FIRST_LOOK_SECONDS, _LOOK_SECONDS = 0.002, 0.05
 
 
 class Told(Protocol):
@@ -49,6 +52,7 @@ class Story:
         self.over = asyncio.Event()
         self._deployment = deployment
         self._frames: list[tuple[int, bytes]] = []
+        self._last: list[tuple[int, bytes]] = []
         self._progress: Progress | None = None
         self._shown: StatusBody | None = None
         self._news = asyncio.Event()
@@ -77,17 +81,28 @@ class Story:
         self.tell(self._progress)
 
     def tell(self, progress: Progress) -> None:
-        """Add what callers can see to have changed, and the end; nothing comes after the end."""
-        if self.outcome:
+        """Add what callers can see to have changed; what the end changes waits for `finish`."""
+        if self.has_ended:
             return
         deployment = self._deployment
         body = render(deployment.id, deployment.accepted_at, progress, time.time(), retry_of=deployment.retry_of)
+        frames = self._last if progress.finished else self._frames
         if self._shown is None or without_time(body) != without_time(self._shown):
-            self._frames.append((progress.sequence, frame("status", body, progress.sequence)))
+            frames.append((progress.sequence, frame("status", body, progress.sequence)))
         self._shown = body
         if progress.finished:
-            self.outcome = body.status
-            self._frames.append((_ALWAYS, frame("end", body, progress.sequence)))
+            frames.append((_ALWAYS, frame("end", body, progress.sequence)))
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the end is known, told or not."""
+        return bool(self._last)
+
+    def finish(self) -> None:
+        """Add the end if it is known; nothing comes after it."""
+        if self._shown is not None and self.has_ended:
+            self._frames += self._last
+            self.outcome = self._shown.status
 
     def wake(self) -> None:
         """Let the watchers look."""
@@ -129,7 +144,7 @@ class Stories:
         """Tell what the journal says until the end.
 
         When it is quiet the database is asked too: it knows the end even if the journal was lost. What the
-        journal has by then is told first.
+        journal has by then is told first. The end is told when the row shows it: who hears of it may ask for that.
         """
         known: asyncio.Future[Progress] = asyncio.get_running_loop().create_future()
         try:
@@ -140,13 +155,24 @@ class Stories:
                     if not events and (finished := await self._finished_in_sql(deployment_id)):
                         known.set_result(finished)
                     story.wake()
-                    if story.outcome:
+                    if story.has_ended:
+                        await self._until_in_sql(deployment_id)
                         return
                     await asyncio.sleep(_PAUSE_SECONDS)
             if known.done():
                 story.tell(known.result())
         finally:
+            story.finish()
             story.close()
+
+    async def _until_in_sql(self, deployment_id: str) -> None:
+        """Wait for the projector, which reads the same journal; not for one that is away."""
+        with suppress(TimeoutError, *DATABASE_AWAY):
+            async with asyncio.timeout(_PROJECTED_SECONDS):
+                pause = _FIRST_LOOK_SECONDS
+                while not await self._deployments.is_shown_over(deployment_id):
+                    await asyncio.sleep(pause)
+                    pause = min(2 * pause, _LOOK_SECONDS)
 
     async def _finished_in_sql(self, deployment_id: str) -> Progress | None:
         try:

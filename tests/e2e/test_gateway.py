@@ -291,6 +291,28 @@ async def test_the_events_of_a_finished_deployment_come_from_the_database(stand)
     assert [(name, data["status"]) for name, _, data in seen] == [("status", "failed"), ("end", "failed")]
 
 
+async def test_the_end_is_told_when_the_status_shows_it(stand, monkeypatch):
+    monkeypatch.setattr("services.gateway.stories._PROJECTED_SECONDS", DEADLINE)
+    deployment_id = await stand.deployment()
+    life = life_of(deployment_id)
+    await stand.record(*life)
+    names: list[str] = []
+
+    async def watch() -> None:
+        async for name, _, _ in read_events(stand, f"/deploy/{deployment_id}/events"):
+            names.append(name)
+
+    async with asyncio.timeout(DEADLINE):
+        watching = asyncio.create_task(watch())
+        await asyncio.sleep(1)
+        assert "end" not in names
+        await stand.project_rows(*life)
+        await watching
+    assert names[-1] == "end"
+    status = await stand.client.get(f"/deploy/{deployment_id}/status")
+    assert status.json()["status"] == "completed"
+
+
 async def append(stand: Stand, deployment_id: str, number: int, *messages: str, step: str = "build") -> None:
     lines = tuple(LogLine(timestamp=1_767_225_600.5, message=message, stream="stdout") for message in messages)
     await stand.resources.bus.append_log(

@@ -21,13 +21,12 @@ async def forward(worker: Worker, request: Request) -> Answer:
         ZepidError: WORKER_FAILED, WORKER_TIMEOUT.
         ClientGone: before the head came.
     """
-    worker.begin()
     carrier = Carrier(request.receive, worker.heard, worker.end)
     query = b"?" + request.query if request.query else b""
     url = httpcore.URL(scheme=b"http", host=b"worker", port=80, target=request.path.encode() + query)
     try:
         async with asyncio.timeout(worker.limits.answer_seconds):
-            return await carrier.carry(await worker.connections(), request.method, url, _headers(request.scope))
+            return await carrier.carry(await worker.begun(), request.method, url, _headers(request.scope))
     except TimeoutError as error:
         message = f"the Worker did not answer within {worker.limits.answer_seconds:g} s"
         raise ZepidError("WORKER_TIMEOUT", message) from error

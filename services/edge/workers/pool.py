@@ -99,9 +99,9 @@ class Workers:
         if self._running.get(release_id) is worker:
             del self._running[release_id]
         if worker.ending is not None and worker.ending.is_failure:
+            self._forget_failures()
             before = self._failures.pop(release_id, None)
             self._failures[release_id] = _Failures(before.count + 1 if before else 1, time.monotonic(), worker.error)
-            self._forget_failures()
         else:
             self._failures.pop(release_id, None)
 

@@ -83,10 +83,6 @@ class Worker:
         self.ending = self.ending or Ending.RETIRED
         self._retired.set()
 
-    def begin(self) -> None:
-        """Note a request; from now on the process does not end for want of work."""
-        self.requests += 1
-
     def end(self) -> None:
         """Note the end of a request."""
         self.requests -= 1
@@ -96,9 +92,18 @@ class Worker:
         """Note a sign of life: something came from the process."""
         self._heard = True
 
-    async def connections(self) -> httpcore.AsyncConnectionPool:
-        """Return the way to the process; raises ZepidError where it could not be started."""
-        return await asyncio.shield(self._connections)
+    async def begun(self) -> httpcore.AsyncConnectionPool:
+        """Note a request and return the way to the process, which does not end for want of work until `end`.
+
+        Raises:
+            ZepidError: WORKER_FAILED, it could not be started.
+        """
+        self.requests += 1
+        try:
+            return await asyncio.shield(self._connections)
+        except BaseException:
+            self.end()
+            raise
 
     async def failure(self) -> ZepidError:
         """Return why a request was cut off; the end of the process may be seen a moment later than that."""
@@ -121,13 +126,12 @@ class Worker:
                 self._last_words = _error_in(process.said)
                 self._ended.set()
                 _say_end(self.name, self.ending, process)
-        except (ZepidError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - the boundary: whoever waits for the process must hear of it
             self.ending = Ending.NOT_STARTED
-            log.warning("a worker could not be started", worker=self.name, error=str(error))
+            log.warning("a worker could not be started", worker=self.name, exc_info=error)
             if not self._connections.done():
-                self._connections.set_exception(
-                    ZepidError("WORKER_FAILED", f"the Worker could not be started: {error}")
-                )
+                why = error.message if isinstance(error, ZepidError) else "the operator finds the reason in the log"
+                self._connections.set_exception(ZepidError("WORKER_FAILED", f"the Worker could not be started: {why}"))
 
     async def _watched(self, process: WorkerProcess) -> Ending:
         """Look at it again and again; return why it is to end."""

@@ -201,6 +201,10 @@ class Deployments:
         row = await self._sql.status(self._pool, id=deployment_id)
         return dict(row) if row else None
 
+    async def is_shown_over(self, deployment_id: str) -> bool:
+        """Whether the projection says that nothing about the deployment will change."""
+        return bool(await self._sql.is_shown_over(self._pool, id=deployment_id))
+
     async def recent(
         self,
         *,

@@ -108,6 +108,9 @@ from deployment d left join deployment_progress p on p.deployment_id = d.id
 left join lateral place_in_queue(d.id) q on true
 where d.id = :id;
 
+-- name: is_shown_over$
+select exists (select from deployment_progress where deployment_id = :id and finished);
+
 -- name: recent
 select d.id, d.project_id, coalesce(j.name, '') as project_name, d.organization_id, d.accepted_at, d.ended_at,
   p.stage, p.progress, p.finished, p.outcome, p.url, p.finished_at
