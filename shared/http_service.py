@@ -5,11 +5,12 @@ import contextlib
 import os
 import socket
 import time
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import uvicorn
 
+from shared.asgi import Receive, Send
 from shared.service import CannotStart
 from shared.telemetry import log
 from shared.zero_copy import ZeroCopyProtocol
@@ -29,8 +30,6 @@ _LAST_REQUESTS_SECONDS = 1.0
 _CHECK_SECONDS = 0.02
 
 Act = Callable[[], Awaitable[None]]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
 async def live(receive: Receive, send: Send, start: Act | None = None, close: Act | None = None) -> None:

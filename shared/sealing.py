@@ -1,8 +1,7 @@
 """Encrypts what the database must keep and nobody may read there."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-import msgspec
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
 from shared.contracts.errors import ZepidError
@@ -34,9 +33,9 @@ class Seal:
             message = "a stored secret can't be decrypted: none of ENCRYPTION_KEYS is the key that encrypted it"
             raise ZepidError("SECRET_UNREADABLE", message) from None
 
-    def open_each(self, sealed: str) -> dict[str, str]:
-        """Return the texts of a JSON object of sealed ones; raises like `open`."""
-        return {name: self.open(value) for name, value in msgspec.json.decode(sealed, type=dict[str, str]).items()}
+    def open_each(self, sealed: Mapping[str, str]) -> dict[str, str]:
+        """Return sealed texts by the same names; raises like `open`."""
+        return {name: self.open(value) for name, value in sealed.items()}
 
     def _keys(self) -> MultiFernet:
         if self._fernet is None:

@@ -24,6 +24,11 @@ from shared.settings import Settings
 from shared.zero_copy import ZeroCopyProtocol
 
 
+async def nothing_comes() -> dict[str, str]:
+    """Receive as a client that sends nothing and has gone."""
+    return {"type": "http.disconnect"}
+
+
 class EdgeWorld:
     """What a test has: a database, a bucket, and an edge that serves them."""
 

@@ -34,13 +34,14 @@ from services.edge.pages import Notice
 from services.edge.queries import variables_of
 from services.edge.ready import Ready
 from services.edge.releases import Release, Releases
-from services.edge.request import Receive, Request, Scope, read_request
+from services.edge.request import Request, read_request
 from services.edge.responses import is_versioned
-from services.edge.sending import Send, send_answer
+from services.edge.sending import send_answer
 from services.edge.sites import Pointer, Sites
 from services.edge.urls import decode_path
 from services.edge.workers import Bindings, ClientGone, Workers, is_for_worker
 from shared.adapters.publishers.addresses import Addresses, parse_name
+from shared.asgi import Receive, Scope, Send
 from shared.contracts.errors import ZepidError
 from shared.domains import SITE_PATH
 from shared.http_service import live
@@ -140,7 +141,8 @@ class Edge:
     async def _from_release(self, release: Release, earlier: tuple[str, ...], request: Request) -> Answer:
         if not is_for_worker(release, request):
             return await self._from_files(release, earlier, request)
-        if earlier and (older := await self._earlier(earlier, request.path)):
+        if found := await self._from_earlier(earlier, request.path):
+            older, _ = found
             return await self._from_files(older, (), request)
         try:
             answer = await self._workers.answer(release, request)
@@ -155,8 +157,8 @@ class Edge:
         if ready := self._ready.get(release, request):
             return ready
         outcome = resolve(release, request)
-        if earlier and (outcome is None or (isinstance(outcome, Found) and outcome.fallback)):
-            release, outcome = await self._from_earlier(release, outcome, earlier, request.path)
+        if outcome is None or (isinstance(outcome, Found) and outcome.fallback):
+            release, outcome = await self._from_earlier(earlier, request.path) or (release, outcome)
         changes = header_changes(release.headers, request.hostname, request.path)
         answer = (await self._answer_with(outcome, release, changes, request)).finished(
             release, changes, request.path_form
@@ -177,19 +179,12 @@ class Edge:
             case None:
                 return say(pages.not_found(release.site, request.path), request)
 
-    async def _from_earlier(
-        self, release: Release, outcome: Found | None, earlier: tuple[str, ...], path: str
-    ) -> tuple[Release, Found | None]:
-        """Find a hashed asset for which a page loaded before the last switches still asks."""
-        older = await self._earlier(earlier, path)
-        if older is None:
-            return release, outcome
-        name = decode_path(path)[1:]
-        return older, Found(name, older.files[name])
-
-    async def _earlier(self, earlier: tuple[str, ...], path: str) -> Release | None:
-        name = decode_path(path)[1:]
-        return await self._releases.earlier(earlier, name) if is_versioned(name) else None
+    async def _from_earlier(self, earlier: tuple[str, ...], path: str) -> tuple[Release, Found] | None:
+        """Find a hashed asset for which a page loaded before the last switches still asks, and its release."""
+        if not earlier or not is_versioned(name := decode_path(path)[1:]):
+            return None
+        older = await self._releases.earlier(earlier, name)
+        return (older, Found(name, older.files[name])) if older else None
 
 
 def _said(notice: Notice, request: Request) -> Answer:

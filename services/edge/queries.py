@@ -20,7 +20,7 @@ POINTER = """
 RELEASE = """
   select r.site, r.manifest from release r left join deployment d on d.id = r.deployment_id
   where r.id = $1 and d.expired_at is null"""
-VARIABLES = "select d.variables::text from release r join deployment d on d.id = r.deployment_id where r.id = $1"
+VARIABLES = "select d.variables from release r join deployment d on d.id = r.deployment_id where r.id = $1"
 
 DATABASE_FAILED = (*DATABASE_AWAY, asyncpg.PostgresError)
 """What asyncpg raises when there is no answer; time running out is an OSError among them."""
@@ -42,4 +42,4 @@ async def fetch(pool: asyncpg.Pool, question: str, *values: object) -> Any | Non
 async def variables_of(pool: asyncpg.Pool, seal: Seal, release_id: str) -> dict[str, str]:
     """Return the environment frozen with a release; raises like `fetch` and `Seal.open`."""
     row = await fetch(pool, VARIABLES, release_id)
-    return seal.open_each(row[0]) if row else {}
+    return seal.open_each(row["variables"]) if row else {}

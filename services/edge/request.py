@@ -1,16 +1,14 @@
 """What matters of a request."""
 
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import NamedTuple
 from urllib.parse import quote, unquote
 from uuid import uuid4
 
 from services.edge.urls import url_path
 from shared.adapters.publishers.addresses import parse_name
+from shared.asgi import Receive, Scope
 from shared.zero_copy import EXTENSION
-
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 PATH_FORM = "/_sites/"
 _ID_CHARACTERS = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-=")

@@ -1,15 +1,12 @@
 """Sends an answer over ASGI."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
-from typing import Any
+from collections.abc import AsyncIterator
 
 from services.edge.answers import Answer
 from services.edge.contents import Chunk
-from services.edge.request import Scope
+from shared.asgi import Scope, Send
 from shared.contracts.errors import ZepidError
 from shared.telemetry import log
-
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
 async def send_answer(answer: Answer, scope: Scope, send: Send) -> None:

@@ -6,12 +6,9 @@ from services.edge.files import Found, Moved, resolve
 from services.edge.releases import Release
 from services.edge.request import Request
 from shared.ports import Entry
+from tests.edge_world import nothing_comes
 
 SITE = ("index.html", "about.html", "docs/index.html", "docs/guide.html", "both.html", "both/index.html", "v1.2/a.js")
-
-
-async def nothing_comes() -> dict[str, str]:
-    return {"type": "http.disconnect"}
 
 
 def answer(path: str, *files: str, navigation: bool = True) -> str | tuple[str, int] | None:

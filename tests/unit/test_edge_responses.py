@@ -9,6 +9,7 @@ import pytest
 from services.edge.cache import Cache
 from services.edge.request import read_request
 from services.edge.responses import is_hashed, kind_of
+from tests.edge_world import nothing_comes
 
 
 @pytest.mark.parametrize(
@@ -91,10 +92,6 @@ def test_a_request_id_is_kept_if_it_is_harmless() -> None:
     assert request(**{"x-request-id": "a-b_c=1"}).id == "a-b_c=1"
     assert request(**{"x-request-id": "<script>"}).id != "<script>"
     assert request().id != request().id
-
-
-async def nothing_comes() -> dict[str, str]:
-    return {"type": "http.disconnect"}
 
 
 def request(path: str = "/", **headers: str):

@@ -12,14 +12,11 @@ from shared.contracts.errors import ZepidError
 from shared.contracts.messages import BuildPlan, WorkerPlan
 from shared.hosting import AssetRules, Hosting, Module, WorkerScript
 from shared.ports import Entry
+from tests.edge_world import nothing_comes
 
 WORKER = WorkerScript("index.js", {"index.js": Module("d", 1)})
 NAVIGATES = {b"sec-fetch-mode": b"navigate"}
 OLD, NEW = "2025-03-31", "2025-04-01"
-
-
-async def nothing_comes() -> dict[str, str]:
-    return {"type": "http.disconnect"}
 
 
 @pytest.mark.parametrize(

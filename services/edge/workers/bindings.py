@@ -7,13 +7,14 @@ from pathlib import Path
 
 from services.edge.answers import Answer, text
 from services.edge.releases import Release
-from services.edge.request import Receive, Request, Scope, read_request
-from services.edge.sending import Send, send_answer
+from services.edge.request import Request, read_request
+from services.edge.sending import send_answer
 from services.edge.workers.carrying import ClientGone
 from services.edge.workers.outbound import Outbound
 from services.edge.workers.places import own_place, remove_place
 from shared.adapters.workerd.config import ASSETS, BINDING_HEADER
 from shared.adapters.workerd.process import listening, socket_path
+from shared.asgi import Receive, Scope, Send
 from shared.http_service import HttpService, live
 from shared.networks import Network
 

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import httpcore
 
 from services.edge.answers import Answer
-from services.edge.request import Receive
+from shared.asgi import Receive
 from shared.contracts.errors import ZepidError
 from shared.release_header import RELEASE_HEADER
 

@@ -5,10 +5,11 @@ import asyncio
 import httpcore
 
 from services.edge.answers import Answer
-from services.edge.request import Request, Scope
+from services.edge.request import Request
 from services.edge.workers.carrying import CUT_OFF, Carrier, Headers
 from services.edge.workers.worker import Worker
 from shared.adapters.workerd.config import PROTOCOL_HEADER
+from shared.asgi import Scope
 from shared.contracts.errors import ZepidError
 
 _CLIENT_HEADER = b"cf-connecting-ip"

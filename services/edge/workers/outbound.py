@@ -7,9 +7,9 @@ import httpcore
 import httpx
 
 from services.edge.answers import Answer, text
-from services.edge.request import Receive, Scope
 from services.edge.workers.carrying import CUT_OFF, Carrier
 from shared.adapters.workerd.config import BINDING_HEADER, PROTOCOL_HEADER
+from shared.asgi import Receive, Scope
 from shared.contracts.errors import ZepidError
 from shared.networks import Network
 from shared.public_network import PublicNetwork

@@ -1,5 +1,6 @@
 """The script of a Worker: its modules made one by esbuild as wrangler does it, or taken as they are."""
 
+import asyncio
 import posixpath
 import shlex
 import zlib
@@ -102,4 +103,4 @@ def _modules(manifest: Manifest) -> dict[str, Module]:
 async def _compressed_bytes(attempt: Attempt, manifest: Manifest) -> int:
     objects = attempt.ports.objects
     modules = [await load(objects, entry.digest, path) for path, entry in manifest.files.items()]
-    return sum(len(zlib.compress(module)) for module in modules)
+    return await asyncio.to_thread(lambda: sum(len(zlib.compress(module)) for module in modules))

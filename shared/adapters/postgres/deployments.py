@@ -156,7 +156,7 @@ class Deployments:
         sealed = await self._sql.build_variables(self._pool, id=deployment_id)
         if sealed is None:
             raise ZepidError("OUTCOME_ALREADY_DECIDED", f"deployment {deployment_id} has ended: it needs no variables")
-        return {name: self._seal.open(value) for name, value in sealed.items()}
+        return self._seal.open_each(sealed)
 
     async def insert_release(self, deployment_id: str, artifact: str, manifest: Manifest) -> str:
         """Insert the deployment's release once; return its id."""

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
+import msgspec
 
 from shared.adapters.postgres.database import load_queries
 from shared.adapters.postgres.session_lock import holding
@@ -53,7 +54,8 @@ class SitePointer:
         Raises:
             ZepidError: ENCRYPTION_KEY_MISSING or SECRET_UNREADABLE.
         """
-        return self._seal.open_each(await self._sql.release_variables(self._connection, release=release) or "{}")
+        sealed = await self._sql.release_variables(self._connection, release=release) or "{}"
+        return self._seal.open_each(msgspec.json.decode(sealed, type=dict[str, str]))
 
     async def begin(self, release: str) -> None:
         """Note what the place is about to serve."""
