@@ -1,10 +1,13 @@
--- The gateway: record a deployment and take its project's claim, or say why not.
+-- The gateway: record a deployment and take its project's claim, or say why not. What only looks something up is a
+-- stable function that returns a table, for the planner makes that a part of the query that asks: half the cost.
 
 drop function if exists accept_deployments;
 drop function if exists accept_deployment;
 drop function if exists first_answer;
 drop function if exists project_terms;
 drop function if exists present_deployment;
+drop function if exists rate_wait;
+drop function if exists is_queue_full;
 
 -- What a request with this key was answered: `repeated` with the first answer, `key_reused` when it asked for something
 -- else, no verdict when there was none. Another request with the key waits until this one has its answer.
@@ -45,7 +48,7 @@ begin
     where p.id = p_project_id;
 end $$;
 
-create function present_deployment(p_project_id text, out id text, out state text) language sql stable as $$
+create function present_deployment(p_project_id text) returns table (id text, state text) language sql stable as $$
   select d.id, case when coalesce(p.stage, 'validate') in ('validate', 'sandbox') then 'preparing' else 'deploying' end
   from deployment d left join deployment_progress p on p.deployment_id = d.id
   where d.project_id = p_project_id and d.freed_at is null
@@ -67,24 +70,21 @@ begin
   return case when v_decided then v_id end;
 end $$;
 
--- The seconds that a user has to wait before the project may be deployed once more, null when none.
-create or replace function rate_wait(p_project_id text, p_user_id text, p_limit int, p_window_seconds int) returns int
-language sql volatile as $$
-  select ceil(extract(epoch from accepted_at + make_interval(secs => p_window_seconds) - clock_timestamp()))::int
+-- The seconds that a user has to wait before the project may be deployed once more; no row when none.
+create function rate_wait(p_project_id text, p_user_id text, p_limit int, p_window_seconds int, p_now timestamptz)
+returns table (seconds int) language sql stable as $$
+  select ceil(extract(epoch from accepted_at + make_interval(secs => p_window_seconds) - p_now))::int
   from deployment
   where project_id = p_project_id and user_id = p_user_id
-    and accepted_at > clock_timestamp() - make_interval(secs => p_window_seconds)
+    and accepted_at > p_now - make_interval(secs => p_window_seconds)
   order by accepted_at desc offset p_limit - 1 limit 1
 $$;
 
--- Whether so many deployments of the organisation's other projects wait for admission already.
-create or replace function is_queue_full(p_organization_id text, p_project_id text, p_max_waiting int) returns boolean
+-- The deployments of the organisation's other projects that wait for admission.
+create or replace function waiting_beside(p_organization_id text, p_project_id text) returns setof text
 language sql stable as $$
-  select count(*) >= p_max_waiting from (
-    select from deployment
-    where organization_id = p_organization_id and admitted_at is null and outcome is null
-      and project_id <> p_project_id
-    limit p_max_waiting) waiting
+  select id from deployment
+  where organization_id = p_organization_id and admitted_at is null and outcome is null and project_id <> p_project_id
 $$;
 
 -- End the block that it is called in: what was done there is undone, and p_verdict is the answer.
@@ -113,7 +113,7 @@ declare
   v_origin deployment;
   v_source record;
   v_plan text;
-  v_new deployment;
+  v_now timestamptz;
 begin
   if p_key is not null then
     select f.* into verdict, deployment_id, accepted_at, superseded_id
@@ -151,10 +151,13 @@ begin
     v_plan := reserve_quota(p_organization_id);
     if v_plan is null then perform refuse('quota_exceeded'); end if;
     if p_rate_limit is not null then
-      retry_after := rate_wait(p_project_id, p_user_id, p_rate_limit, p_rate_window_seconds);
-      if retry_after is not null then perform refuse('rate_limited'); end if;
+      v_now := clock_timestamp();
+      select w.seconds into retry_after
+        from rate_wait(p_project_id, p_user_id, p_rate_limit, p_rate_window_seconds, v_now) w;
+      if found then perform refuse('rate_limited'); end if;
     end if;
-    if is_queue_full(p_organization_id, p_project_id, p_max_waiting) then perform refuse('queue_full'); end if;
+    perform from waiting_beside(p_organization_id, p_project_id) offset p_max_waiting - 1 limit 1;
+    if found then perform refuse('queue_full'); end if;
   exception when sqlstate 'ZD001' then
     verdict := sqlerrm; superseded_id := null; return;
   end;
@@ -169,8 +172,8 @@ begin
       coalesce(v_origin.timeout_seconds, p_timeout_seconds), coalesce(v_origin.debug, p_debug),
       coalesce(v_source.manifest, ''), coalesce(v_source.origin, '{}'),
       coalesce(v_terms.site, make_site(p_project_id, p_organization_id)), coalesce(v_origin.settings, v_terms.settings),
-      coalesce(v_origin.variables, project_variables(p_project_id)), p_traceparent, p_retry_of, accepted_at)
-    returning * into v_new;
+      coalesce(v_origin.variables, (select v.variables from project_variables(p_project_id) v)), p_traceparent, p_retry_of,
+      accepted_at);
   if p_tree is not null then perform record_tree(p_project_id, p_organization_id, p_tree); end if;
   if v_plan <> '' then
     insert into quota_ledger (deployment_id, organization_id, plan) values (p_id, p_organization_id, v_plan);
@@ -181,7 +184,8 @@ begin
         deployment_id = excluded.deployment_id, superseded_id = excluded.superseded_id, created_at = excluded.created_at;
   end if;
   update project set deployment_status = 'preparing', workflow_id = p_id, updated_at = now() where id = p_project_id;
-  perform announce('deployment.accepted', v_new);
+  perform announce('deployment.accepted', d) from deployment d
+    where d.id = p_id and exists (select from webhook w where w.organization_id = p_organization_id);
 end $$;
 
 -- Orders that were given in the same moment, decided in turn in one transaction; the verdicts are in the same order.
@@ -194,8 +198,6 @@ create function accept_deployments(p_orders jsonb) returns table (
   active_id text, active_state text, retry_after int
 ) language plpgsql
 set enable_seqscan = off set plan_cache_mode = force_generic_plan as $$
-declare
-  v record;
 begin
   if jsonb_array_length(p_orders) > 1 then
     perform from project
@@ -205,15 +207,13 @@ begin
       where organization_id = any(array(select o ->> 'organization_id' from jsonb_array_elements(p_orders) o))
       order by id for no key update;
   end if;
-  for v in
-    select * from jsonb_to_recordset(p_orders) as o (
+  return query
+    select a.* from jsonb_to_recordset(p_orders) as o (
       id text, project_id text, organization_id text, user_id text, priority int, target text,
       timeout_seconds double precision, debug boolean, snapshot_id text, tree jsonb, templates text[], traceparent text,
       retry_of text, superseding jsonb, key text, body_digest text, max_waiting int, rate_limit int, rate_window_seconds int)
-  loop
-    return query select * from accept_deployment(
-      v.id, v.project_id, v.organization_id, v.user_id, v.priority, v.target, v.timeout_seconds, v.debug, v.snapshot_id,
-      v.tree, v.templates, v.traceparent, v.retry_of, v.superseding, v.key, decode(v.body_digest, 'hex'),
-      v.max_waiting, v.rate_limit, v.rate_window_seconds);
-  end loop;
+    cross join lateral accept_deployment(
+      o.id, o.project_id, o.organization_id, o.user_id, o.priority, o.target, o.timeout_seconds, o.debug, o.snapshot_id,
+      o.tree, o.templates, o.traceparent, o.retry_of, o.superseding, o.key, decode(o.body_digest, 'hex'),
+      o.max_waiting, o.rate_limit, o.rate_window_seconds) a;
 end $$;

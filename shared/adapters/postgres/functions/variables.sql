@@ -1,5 +1,7 @@
 -- A project's environment variables: changed under the project's lock, frozen for each deployment.
 
+drop function if exists project_variables;
+
 -- Change variables: p_changes is name → {value, size}, null to remove; p_replace removes what it does not name.
 -- verdict: changed | too_many | too_large (nothing was changed).
 create or replace function change_variables(
@@ -27,7 +29,7 @@ exception when sqlstate 'ZD002' then
 end $$;
 
 -- Acceptance: the variables as they are now, name → encrypted value.
-create or replace function project_variables(p_project_id text) returns jsonb language sql stable as $$
+create function project_variables(p_project_id text) returns table (variables jsonb) language sql stable as $$
   select coalesce(jsonb_object_agg(name, value), '{}') from project_variable where project_id = p_project_id
 $$;
 
