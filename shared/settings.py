@@ -226,6 +226,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         """The places where a deployment may go live."""
         return ("local", "cloudflare") if self.cloudflare_url else ("local",)
 
+    def pattern_of(self, target: str) -> str:
+        """Return the public address pattern of sites at a target; one that is not set up any more has our own."""
+        return self.cloudflare_url if target == "cloudflare" and target in self.targets else self.edge_url
+
     @property
     def webhook_networks(self) -> tuple[Network, ...]:
         """The networks that webhooks may reach although they are not public."""

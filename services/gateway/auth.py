@@ -7,6 +7,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import asyncpg
 from litestar import Litestar
 from litestar.connection import ASGIConnection
 from litestar.exceptions import ImproperlyConfiguredException
@@ -18,6 +19,7 @@ from services.gateway.access.identity_tokens import IdentityTokens
 from services.gateway.access.keys import Keys
 from services.gateway.access.ledger import Ledger
 from services.gateway.access.sessions import Sessions
+from shared.adapters.postgres.database import DATABASE_AWAY
 from shared.adapters.postgres.tokens import TOKEN_PREFIX, Tokens
 from shared.contracts.errors import ZepidError
 from shared.settings import Settings
@@ -28,6 +30,8 @@ PUBLIC: dict[str, Any] = {_RULE: "public"}
 READ: dict[str, Any] = {_RULE: "read"}
 DEPLOY: dict[str, Any] = {_RULE: "deploy"}
 ADMIN: dict[str, Any] = {_RULE: "admin"}
+
+_NOT_ADMITTED = frozenset({401, 403})
 
 Connection = ASGIConnection[Any, Any, Any, Any]
 
@@ -77,6 +81,16 @@ class Gate:
         caller = await self._caller(connection)
         connection.scope["auth"] = caller
         caller.must_have(rule)
+
+    async def still_admits(self, connection: Connection, handler: BaseRouteHandler) -> bool:
+        """Whether one who was admitted would be so now, too; as long as nobody can tell, yes."""
+        try:
+            (await self._caller(connection)).must_have(rule_of(handler))
+        except ZepidError as error:
+            return error.code.status not in _NOT_ADMITTED
+        except (*DATABASE_AWAY, asyncpg.PostgresError):
+            return True
+        return True
 
     def forget_keys(self) -> None:
         """Look up every API key again: one was revoked or has a new token."""

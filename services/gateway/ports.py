@@ -151,6 +151,10 @@ class GatewayRequest(Request[None, Caller, State]):
         note_given(self.scope, body)
         return body
 
+    async def is_still_admitted(self) -> bool:
+        """Whether the caller would be let in now, too; asked while an answer goes on."""
+        return await self.gateway.gate.still_admits(self, self.route_handler)
+
     @property
     def gateway(self) -> Gateway:
         """The gateway that answers."""

@@ -102,6 +102,32 @@ async def test_a_revoked_key_is_refused_at_once_by_every_gateway(stand, admin):
     assert made["token"]["id"] in (await admin.get("/tokens?revoked=true")).text
 
 
+@pytest.mark.parametrize("stream", ["events", "logs/stream"])
+async def test_a_stream_ends_when_the_key_it_was_opened_with_is_revoked(stand, admin, monkeypatch, stream):
+    monkeypatch.setattr("services.gateway.event_stream.RECHECK_SECONDS", 0.0)
+    monkeypatch.setattr("services.gateway.feed.QUIET_SECONDS", 0.1)
+    path = f"/deploy/{await stand.deployment()}/{stream}"
+    made, kept = await minted(admin, scopes=["read"]), await minted(admin, scopes=["read"])
+    async with (
+        stand.client.stream("GET", path, headers=bearer(kept["secret"])) as other,
+        stand.client.stream("GET", path, headers=bearer(made["secret"])) as answer,
+        asyncio.timeout(DEADLINE),
+    ):
+        others = other.aiter_lines()
+        assert ": keep-alive" in [line async for line in _until_alive(others)]
+        await admin.delete(f"/tokens/{made['token']['id']}")
+        seen = [line async for line in answer.aiter_lines()]
+        assert "event: end" not in seen
+        assert [line async for line in _until_alive(others)][-1] == ": keep-alive"
+
+
+async def _until_alive(lines: AsyncIterator[str]) -> AsyncIterator[str]:
+    async for line in lines:
+        yield line
+        if line == ": keep-alive":
+            return
+
+
 async def _is_refused(client: httpx.AsyncClient) -> bool:
     return (await client.get("/whoami")).status_code == 401
 

@@ -107,6 +107,18 @@ async def test_a_proved_domain_is_asked_for_and_followed_until_it_is_active(ther
     assert there.fake.count(ASK) == 1
 
 
+async def test_a_project_shows_the_address_where_it_is_served(there: There) -> None:
+    client, settings = there.world.stand.client, there.world.stand.resources.settings
+    for target, pattern in (("cloudflare", settings.cloudflare_url), ("local", settings.edge_url)):
+        project_id = await there.project(target)
+        shown = (await client.get(f"/projects/{project_id}")).json()["project"]
+        assert shown["url"] == pattern.format(site=shown["workerName"])
+        assert shown in (await client.get("/projects")).json()["projects"]
+        body = {"name": "next", "settings": {"target": target}}
+        made = (await client.post("/projects", json=body)).json()["project"]
+        assert made["url"] == pattern.format(site=made["workerName"])
+
+
 async def test_a_domain_of_a_project_at_the_edge_is_none_of_cloudflares(there: There) -> None:
     project_id = await there.project("local")
     await there.proved(project_id)

@@ -177,8 +177,7 @@ async def _domain(request: GatewayRequest, project_id: str, hostname: str) -> Do
 
 
 def _body(row: DomainRow, settings: Settings) -> DomainBody:
-    is_there = row.target == "cloudflare" and row.target in settings.targets
-    addresses = Addresses(settings.cloudflare_url if is_there else settings.edge_url)
+    addresses = Addresses(settings.pattern_of(row.target))
     return DomainBody(
         hostname=row.hostname,
         state=row.state,

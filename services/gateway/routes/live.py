@@ -30,7 +30,7 @@ async def events(
 ) -> EventStream:
     """Send `status` (the body of the status route) at each change, and `end` when it is over."""
     live = Live(request.gateway, await visible_deployment(request, deployment_id))
-    return EventStream(live.statuses(line_number(last_event_id or "0", "Last-Event-ID")))
+    return EventStream(live.statuses(_sequence(last_event_id)), request.is_still_admitted)
 
 
 @get(
@@ -45,7 +45,11 @@ async def log_stream(
 ) -> EventStream:
     """Send `log` for each line, `gap` where lines were lost, and `end` (`{status}`) when it is over."""
     live = Live(request.gateway, await visible_deployment(request, deployment_id))
-    return EventStream(live.lines(line_number(last_event_id or "0", "Last-Event-ID")))
+    return EventStream(live.lines(_sequence(last_event_id)), request.is_still_admitted)
+
+
+def _sequence(last_event_id: str | None) -> int:
+    return line_number(last_event_id or "0", "Last-Event-ID")
 
 
 HANDLERS = [events, log_stream]

@@ -266,7 +266,7 @@ def _body(row: ProjectRow, settings: Settings) -> ProjectBody:
         name=row.name,
         organization_id=row.organization_id,
         worker_name=row.site,
-        url=settings.edge_url.replace("{site}", row.site),
+        url=settings.pattern_of(row.target).replace("{site}", row.site),
         is_active=row.is_active,
         settings=row.settings,
         created_at=iso_time(row.created_at) if row.created_at else None,

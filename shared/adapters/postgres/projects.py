@@ -20,6 +20,7 @@ class ProjectRow(msgspec.Struct, frozen=True):
 
     Attributes:
         site: worker name, the first label of the public host name.
+        target: where it is served, before its first release where it will be.
         settings: overrides of the build plan, only those that are set.
         created_at: seconds since 1970.
     """
@@ -28,6 +29,7 @@ class ProjectRow(msgspec.Struct, frozen=True):
     name: str
     organization_id: str
     site: str
+    target: str
     is_active: bool
     settings: dict[str, str]
     created_at: float | None

@@ -3,21 +3,22 @@
 drop view if exists shown_domain;
 drop view if exists hostname_on_cloudflare;
 drop view if exists domain_target;
+drop view if exists project_target;
 drop function if exists serving_target;
 
--- Where the project of a domain is served: by what its pointer names, before there is a release by its settings.
-create view domain_target as
-  select d.hostname, d.project_id, coalesce(p.target, t.settings ->> 'target', 'local') as target
-  from domain d
-  left join site s on s.project_id = d.project_id
+-- Where a project is served: by what its pointer names, before there is a release by its settings.
+create view project_target as
+  select p.id as project_id, coalesce(d.target, t.settings ->> 'target', 'local') as target
+  from project p
+  left join site s on s.project_id = p.id
   left join release r on r.id = s.release_id
-  left join deployment p on p.id = r.deployment_id
-  left join project_settings t on t.project_id = d.project_id;
+  left join deployment d on d.id = r.deployment_id
+  left join project_settings t on t.project_id = p.id;
 
 -- Names that Cloudflare is to serve: their owner is proved.
 create view hostname_on_cloudflare as
   select d.hostname, d.project_id
-  from domain d join domain_target t on t.hostname = d.hostname and t.project_id = d.project_id
+  from domain d join project_target t on t.project_id = d.project_id
   where d.state in ('verified', 'active') and t.target = 'cloudflare';
 
 create view shown_domain as
@@ -30,7 +31,7 @@ create view shown_domain as
     coalesce(s.name, site_name(d.project_id)) as site, t.target,
     case when h.hostname is not null then jsonb_build_object('state', h.state, 'records', h.records) end as cloudflare
   from domain d
-  join domain_target t on t.hostname = d.hostname and t.project_id = d.project_id
+  join project_target t on t.project_id = d.project_id
   left join site s on s.project_id = d.project_id
   left join hostname_on_cloudflare c on c.hostname = d.hostname and c.project_id = d.project_id
   left join custom_hostname h on h.hostname = c.hostname;

@@ -11,13 +11,14 @@ with made as (
   insert into project_settings (project_id, settings) select id, :settings::jsonb from made
 )
 select m.id, m.name, m.organization_id, m.is_active, extract(epoch from m.created_at)::float8 as created_at,
-  s.name as site, :settings::jsonb as settings
+  s.name as site, coalesce(:settings::jsonb ->> 'target', 'local') as target, :settings::jsonb as settings
 from made m, site_made s;
 
 -- name: find^
 select p.id, p.name, p.organization_id, p.is_active, extract(epoch from p.created_at)::float8 as created_at,
-  coalesce(s.name, site_name(p.id)) as site, coalesce(t.settings, '{}') as settings
+  coalesce(s.name, site_name(p.id)) as site, x.target, coalesce(t.settings, '{}') as settings
 from project p
+join project_target x on x.project_id = p.id
 left join site s on s.project_id = p.id
 left join project_settings t on t.project_id = p.id
 where p.id = :id and not exists (select from deleted_project where project_id = p.id);
@@ -35,8 +36,9 @@ from project where id = :id and organization_id = :organization_id and is_active
 
 -- name: page
 select p.id, p.name, p.organization_id, p.is_active, extract(epoch from p.created_at)::float8 as created_at,
-  coalesce(s.name, site_name(p.id)) as site, coalesce(t.settings, '{}') as settings
+  coalesce(s.name, site_name(p.id)) as site, x.target, coalesce(t.settings, '{}') as settings
 from project p
+join project_target x on x.project_id = p.id
 left join site s on s.project_id = p.id
 left join project_settings t on t.project_id = p.id
 where (:organization_id::text is null or p.organization_id = :organization_id)
