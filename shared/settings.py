@@ -91,6 +91,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         worker_idle_seconds: without a request after which the process of a Worker ends.
         worker_cpu_seconds: processor time that a Worker may use without a sign of life; then it is killed.
         workers_at_once: Workers that one edge runs side by side.
+        workers_per_organization: of these, Workers of one organisation.
         worker_allowed_networks: networks such as `10.1.0.0/16`, separated by commas, that Workers may reach besides
             public addresses.
         git_allowed_networks: networks such as `10.1.0.0/16`, separated by commas, whose git servers may be asked
@@ -127,6 +128,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     worker_idle_seconds: Annotated[float, Meta(gt=0)] = 300.0
     worker_cpu_seconds: Annotated[float, Meta(gt=0)] = 10.0
     workers_at_once: Positive = 32
+    workers_per_organization: Positive = 8
     worker_allowed_networks: str = ""
     git_allowed_networks: str = ""
     templates_dir: str = ""

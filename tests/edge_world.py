@@ -37,10 +37,13 @@ class EdgeWorld:
         self.objects = objects
         self.settings = settings
         self.target = "local"
+        self.owner = "o"
 
     async def add_site(self, site: str) -> None:
         """Make a site without a release."""
-        await self.pool.execute("insert into site (name, project_id, organization_id) values ($1, $1, 'o')", site)
+        await self.pool.execute(
+            "insert into site (name, project_id, organization_id) values ($1, $1, $2)", site, self.owner
+        )
 
     async def add_release(self, site: str, files: dict[str, bytes], hosting: Hosting | None = None) -> str:
         """Store files as a release of the site; no pointer moves."""
@@ -50,18 +53,20 @@ class EdgeWorld:
         await self.pool.execute(
             "insert into deployment"
             " (id, project_id, organization_id, user_id, source, target, site, settings, outcome, freed_at)"
-            " values ($1, $2, 'o', 'u', '', $3, $2, '{}', 'completed', now())",
+            " values ($1, $2, $4, 'u', '', $3, $2, '{}', 'completed', now())",
             f"deploy_{name}",
             site,
             self.target,
+            self.owner,
         )
         await self.pool.execute(
             "insert into release (id, deployment_id, project_id, organization_id, site, manifest)"
-            " values ($1, $2, $3, 'o', $3, $4)",
+            " values ($1, $2, $3, $5, $3, $4)",
             f"rel_{name}",
             f"deploy_{name}",
             site,
             manifest,
+            self.owner,
         )
         return f"rel_{name}"
 

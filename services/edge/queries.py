@@ -18,7 +18,7 @@ POINTER = """
   from site s where s.name = $1
     or s.project_id = (select project_id from domain where hostname = $1 and state in ('verified', 'active'))"""
 RELEASE = """
-  select r.site, r.manifest from release r left join deployment d on d.id = r.deployment_id
+  select r.site, r.organization_id, r.manifest from release r left join deployment d on d.id = r.deployment_id
   where r.id = $1 and d.expired_at is null"""
 VARIABLES = "select d.variables from release r join deployment d on d.id = r.deployment_id where r.id = $1"
 

@@ -20,7 +20,7 @@ MOST_FILES = 100_000
 
 
 class Release(NamedTuple):
-    """A release: its site, its static files by path, and how they answer.
+    """A release: its site and whose that is, its static files by path, and how they answer.
 
     Attributes:
         not_found_handling: None for a project without a configuration, where the edge judges by the files and the
@@ -30,6 +30,7 @@ class Release(NamedTuple):
 
     id: str
     site: str
+    organization_id: str
     files: dict[str, Entry]
     html_handling: HtmlHandling = "auto-trailing-slash"
     not_found_handling: NotFoundHandling | None = None
@@ -87,12 +88,15 @@ class Releases:
             return None
         manifest = await load_manifest(self._objects, row["manifest"])
         if (rules := manifest.served.assets) is None:
-            return Release(release_id, row["site"], {}, not_found_handling="none", hosting=manifest.served)
+            return Release(
+                release_id, row["site"], row["organization_id"], {}, not_found_handling="none", hosting=manifest.served
+            )
         tree = await asset_tree(manifest, self._objects)
         html_handling = rules.html_handling or "auto-trailing-slash"
         return Release(
             release_id,
             row["site"],
+            row["organization_id"],
             tree.files,
             html_handling,
             rules.not_found_handling or ("none" if manifest.hosting else None),

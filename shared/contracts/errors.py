@@ -111,7 +111,7 @@ _TABLE: tuple[Code, ...] = (
     Code("WORKER_RUNTIME_MISSING", 501, _PLATFORM, False, "The operator installs the runtime of Workers: `zepid doctor --install`."),
     Code("WORKER_FAILED", 502, _USER, True, "Look at the Worker's script: it may fail at its start, loop without end, or need more memory than it may have."),
     Code("WORKER_TIMEOUT", 504, _USER, True, "Let the Worker answer sooner."),
-    Code("WORKER_BUSY", 503, _TRANSIENT, True, "As many Workers as the edge may run are at work; the operator raises WORKERS_AT_ONCE."),
+    Code("WORKER_BUSY", 503, _TRANSIENT, True, "As many Workers as may run are at work; the operator raises WORKERS_AT_ONCE or WORKERS_PER_ORGANIZATION."),
     Code("RELEASE_NOT_KEPT", 409, _USER, False, "Choose a release that is kept; `zepid releases` shows them."),
     Code("POINTER_MOVED", 409, _USER, True, "Somebody else switched the site later; see what is live: `zepid releases`."),
     Code("PUBLISH_FAILED", 502, _TRANSIENT, True, "The place that serves the site did not take the release."),

@@ -36,6 +36,7 @@ export default {
           }
           controller.close();
         } }));
+      case "/api/wait": await new Promise((done) => setTimeout(done, 1000)); return new Response("waited");
       case "/api/loop": while (true) {}
       case "/api/bomb": { const kept = []; while (true) kept.push(new Array(100_000).fill(Math.random())); }
       case "/api/fetch": try {
@@ -164,6 +165,23 @@ async def test_idle_workers_end_and_others_make_room(site: Site) -> None:
 
     await until(ended)
     assert (await site.ask("one", "/x")).status_code == 200
+
+
+async def test_an_organisation_has_its_share_of_workers_and_no_more(
+    database_url: str, tmp_path: Path, runtime: Path
+) -> None:
+    async with a_site(database_url, tmp_path, data_dir=str(runtime), workers_per_organization=1) as site:
+        for owner, name in (("acme", "one"), ("acme", "two"), ("other", "theirs")):
+            site.world.owner = owner
+            await site.publish(name)
+        assert (await site.ask("one", "/x")).status_code == 200
+        waiting = asyncio.create_task(site.ask("one", "/api/wait"))
+        await asyncio.sleep(0.2)
+        refused = await site.ask("two", "/x")
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "2")
+        assert (await site.ask("theirs", "/x")).status_code == 200
+        assert (await waiting).text == "waited"
+        assert (await site.ask("two", "/x")).status_code == 200
 
 
 async def test_a_worker_reaches_only_what_is_public(site: Site) -> None:

@@ -12,7 +12,7 @@ SITE = ("index.html", "about.html", "docs/index.html", "docs/guide.html", "both.
 
 
 def answer(path: str, *files: str, navigation: bool = True) -> str | tuple[str, int] | None:
-    release = Release("rel_1", "shop", {name: Entry(name, 1) for name in files or SITE})
+    release = Release("rel_1", "shop", "acme", {name: Entry(name, 1) for name in files or SITE})
     headers = {b"sec-fetch-mode": b"navigate" if navigation else b"cors", b"accept": b"*/*"}
     match resolve(release, Request("GET", "shop", f"/{path}", b"", headers, {}, nothing_comes)):
         case Found(name, entry, status):

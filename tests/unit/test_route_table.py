@@ -1,5 +1,6 @@
 """No route escapes: each says who may call it, and the isolation tests know how to attack it."""
 
+import re
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ from litestar import Litestar, get
 from litestar.exceptions import ImproperlyConfiguredException
 
 from services.gateway.auth import READ, require_rules
+from services.gateway.routes.service import root
 from tests.foreign import route_table, unknown
 
 
@@ -15,6 +17,11 @@ def test_only_these_routes_are_public():
         "GET /", "GET /health", "GET /health/detailed", "GET /health/live", "GET /health/ready", "GET /openapi.json",
         "GET /docs", "GET /docs/openapi.json", "GET /docs/{path}", "GET /dashboard",
     }  # fmt: skip
+
+
+def test_the_front_door_names_routes_that_exist():
+    there = {re.sub(r"{\w+}", "{id}", endpoint.name) for endpoint in route_table()}
+    assert set(root.fn().endpoints.values()) <= there
 
 
 def test_the_isolation_tests_know_how_to_attack_every_route():

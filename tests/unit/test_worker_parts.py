@@ -43,7 +43,7 @@ def test_who_answers(path: str, method: str, rules: dict, date: str, navigates: 
     hosting = Hosting(date, assets=AssetRules(**rules), worker=WORKER)
     files = {name: Entry(name, 1) for name in ("index.html", "file.txt")}
     not_found = rules.get("not_found_handling", "none")
-    release = Release("rel_1", "shop", files, not_found_handling=not_found, hosting=hosting)
+    release = Release("rel_1", "shop", "acme", files, not_found_handling=not_found, hosting=hosting)
     request = Request(method, "shop", path, b"", NAVIGATES if navigates else {}, {}, nothing_comes)
     assert is_for_worker(release, request) is expected
 

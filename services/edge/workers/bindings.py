@@ -1,9 +1,12 @@
 """What Workers ask of the edge: their own files, and to fetch from elsewhere."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack, contextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
+
+import httpcore
 
 from services.edge.answers import Answer, text
 from services.edge.releases import Release
@@ -21,6 +24,11 @@ from shared.networks import Network
 FromFiles = Callable[[Release, tuple[str, ...], Request], Awaitable[Answer]]
 
 
+class _Known(NamedTuple):
+    release: Release
+    outbound: httpcore.AsyncConnectionPool
+
+
 class Bindings:
     """An ASGI application on a socket that only the processes of Workers reach.
 
@@ -36,7 +44,7 @@ class Bindings:
         self._data = data
         self._from_files = from_files
         self._outbound = Outbound(allowed)
-        self._known: dict[str, Release] = {}
+        self._known: dict[str, _Known] = {}
         self._place: Path | None = None
         self._opening = asyncio.Lock()
         self._open = AsyncExitStack()
@@ -51,35 +59,36 @@ class Bindings:
     async def close(self) -> None:
         """Stop listening; remove the folder."""
         await self._open.aclose()
-        await self._outbound.close()
+        self._outbound.close()
         if self._place is not None:
             await asyncio.to_thread(remove_place, self._place, self._data)
 
-    @contextmanager
-    def known(self, token: str, release: Release) -> Iterator[None]:
+    @asynccontextmanager
+    async def known(self, token: str, release: Release) -> AsyncIterator[None]:
         """Know the process with this token as one of the release."""
-        self._known[token] = release
-        try:
-            yield
-        finally:
-            del self._known[token]
+        async with self._outbound.connections() as connections:
+            self._known[token] = _Known(release, connections)
+            try:
+                yield
+            finally:
+                del self._known[token]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request of a Worker, or start and stop with the server."""
         if scope["type"] == "lifespan":
             return await live(receive, send)
         kind, _, token = dict(scope["headers"]).get(BINDING_HEADER.encode(), b"").decode("latin-1").partition(" ")
-        release = self._known.get(token)
-        if release is None:
+        known = self._known.get(token)
+        if known is None:
             await send_answer(text("This is for Workers.", 403), scope, send)
             return
         with suppress(ClientGone):
-            await send_answer(await self._answer(kind, release, scope, receive), scope, send)
+            await send_answer(await self._answer(kind, known, scope, receive), scope, send)
 
-    async def _answer(self, kind: str, release: Release, scope: Scope, receive: Receive) -> Answer:
+    async def _answer(self, kind: str, known: _Known, scope: Scope, receive: Receive) -> Answer:
         if kind == ASSETS:
-            return await self._from_files(release, (), read_request(scope, receive, ()).at_root())
-        return await self._outbound.fetch(scope, receive)
+            return await self._from_files(known.release, (), read_request(scope, receive, ()).at_root())
+        return await self._outbound.fetch(known.outbound, scope, receive)
 
     async def _opened(self) -> Path:
         place = await asyncio.to_thread(own_place, self._data)

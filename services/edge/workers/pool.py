@@ -48,6 +48,7 @@ class Workers:
         self._bindings = bindings
         self._limits = Limits(settings.worker_idle_seconds, settings.worker_cpu_seconds)
         self._most = settings.workers_at_once
+        self._most_of_one = settings.workers_per_organization
         self._running: dict[str, Worker] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._failures: dict[str, _Failures] = {}
@@ -76,23 +77,23 @@ class Workers:
             last = self._failures[release.id].last
             message = f"{last.message}; it has failed too often and rests for {rest:.0f} s"
             raise ZepidError("WORKER_FAILED", message, excerpt=last.excerpt, retry_after=round(rest) + 1)
-        self._make_room()
-        worker = Worker(f"{release.site} {release.id}", partial(self._launched, release), self._limits)
+        self._make_room(release.organization_id)
+        launch = partial(self._launched, release)
+        worker = Worker(f"{release.site} {release.id}", release.organization_id, launch, self._limits)
         self._running[release.id] = worker
         task = asyncio.create_task(self._run(release.id, worker))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return worker
 
-    def _make_room(self) -> None:
-        """Retire the Worker that has waited longest for a request, if there are too many."""
+    def _make_room(self, organization_id: str) -> None:
+        """Retire Workers so that there is room for one more of the organisation, first among its own."""
         alive = [worker for worker in self._running.values() if worker.ending is None]
-        if len(alive) < self._most:
-            return
-        idle = [worker for worker in alive if worker.is_idle]
-        if not idle:
-            raise ZepidError("WORKER_BUSY", f"all {self._most} Workers that may run here are at work", retry_after=2)
-        min(idle, key=lambda worker: worker.used_at).retire()
+        own = [worker for worker in alive if worker.organization_id == organization_id]
+        if len(own) >= self._most_of_one:
+            _retire_one(own, f"all {self._most_of_one} Workers that the organisation may run here are at work")
+        elif len(alive) >= self._most:
+            _retire_one(alive, f"all {self._most} Workers that may run here are at work")
 
     async def _run(self, release_id: str, worker: Worker) -> None:
         await worker.run()
@@ -122,9 +123,19 @@ class Workers:
         configuration = configure(release.hosting, variables, token, NEWEST_DATE)
         place = await self._bindings.place()
         folder = place / f"{release.id}-{uuid4().hex[:8]}"
-        with self._bindings.known(token, release):
-            async with launched(self._host, folder, place / "edge", configuration, self._objects) as process:
-                yield process
+        async with (
+            self._bindings.known(token, release),
+            launched(self._host, folder, place / "edge", configuration, self._objects) as process,
+        ):
+            yield process
+
+
+def _retire_one(workers: list[Worker], refusal: str) -> None:
+    """Retire the Worker that has waited longest for a request; raises WORKER_BUSY where all have one."""
+    idle = [worker for worker in workers if worker.is_idle]
+    if not idle:
+        raise ZepidError("WORKER_BUSY", refusal, retry_after=2)
+    min(idle, key=lambda worker: worker.used_at).retire()
 
 
 @dataclass(frozen=True, slots=True)

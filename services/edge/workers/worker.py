@@ -55,13 +55,15 @@ class Worker:
     """A Worker's process while it lives; a new request after its end needs a new one.
 
     Attributes:
+        organization_id: whose it is.
         ending: why it ended; None while it runs.
         requests: how many it has now.
         used_at: when it last had one, by the monotonic clock.
     """
 
-    def __init__(self, name: str, launch: Launch, limits: Limits) -> None:
+    def __init__(self, name: str, organization_id: str, launch: Launch, limits: Limits) -> None:
         self.name = name
+        self.organization_id = organization_id
         self.limits = limits
         self.ending: Ending | None = None
         self.requests = 0
