@@ -28,7 +28,8 @@ from shared.contracts import subjects
 from shared.contracts.errors import ZepidError
 from shared.telemetry import log
 
-QUIET_SECONDS = 15.0
+QUIET_SECONDS = 14.0
+"""With the second that a watcher takes to settle, what keeps a stream alive is sent every 15 seconds."""
 _CHECK_SECONDS = 1.0
 _SILENT_CHECKS = 3
 """A consumer whose server does not answer for so many checks is made again, on another."""
@@ -105,7 +106,7 @@ class Feed(Generic[News]):
     ) -> AsyncGenerator[Sequence[tuple[int, News]], None]:
         """Yield what the stream holds for a deployment after a sequence, then what is added, in order.
 
-        Yields (sequence, decoded message) in batches; an empty one after every 15 seconds without anything.
+        Yields (sequence, decoded message) in batches; an empty one every 15 seconds without anything.
         A stream that was deleted and made again is followed from its start: its sequences are lower again.
         Ends when `until` is done, after what was stored before, or when the gateway stops.
         """
@@ -174,7 +175,7 @@ class Feed(Generic[News]):
             log.debug("read failed", stream=self._stream, error=repr(error))
 
     async def _wait(self, watch: Watch[News], until: "asyncio.Future[Any] | None") -> bool:
-        """Wait for a hint or for `until`; False when neither came for 15 seconds."""
+        """Wait for a hint or for `until`; False when neither came for a while."""
         hint: asyncio.Future[Any] = asyncio.ensure_future(watch.hinted.wait())
         awaited = {hint, until} if until else {hint}
         try:

@@ -24,11 +24,11 @@ from shared.telemetry import log
 
 _CLOSING_SECONDS = 0.5
 """Streams that are over close within this time, not all at once: that would hold up those that go on."""
-_PAUSE_SECONDS = 0.02
+_PAUSE_SECONDS = 0.05
 """Changes that follow each other so closely reach the watchers together: each costs a write to every socket."""
 
 _PROJECTED_SECONDS = 2.0
-_FIRST_LOOK_SECONDS, _LOOK_SECONDS = 0.002, 0.05
+_FIRST_LOOK_SECONDS, _LOOK_SECONDS = 0.002, 0.01
 
 
 class Told(Protocol):

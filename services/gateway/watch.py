@@ -7,6 +7,8 @@ from typing import Generic, TypeVar
 
 SETTLED_SECONDS = 1.0
 """No replica that answers reads is so far behind the one that tells us."""
+_TIMER_SECONDS = 0.01
+"""A timer may be early by less than this."""
 
 News = TypeVar("News")
 
@@ -15,7 +17,7 @@ class Watch(Generic[News]):
     """What one watcher was told of, and handed.
 
     It is handed what comes once it has read what came before; until then, and whenever something may have been
-    missed, it reads what it was told of.
+    missed, it reads what it was told of. It looks once more when it has settled, so that it is handed the next thing.
 
     Attributes:
         hinted: set when there is something to look at.
@@ -27,8 +29,8 @@ class Watch(Generic[News]):
         self.hinted = asyncio.Event()
         self.known = 0
         self.renumbered = False
-        self._since = time.monotonic()
         self._handed: list[tuple[int, News]] | None = None
+        self._settle()
 
     def tell(self, sequence: int, news: News | None) -> None:
         """There is a new message; `news` is what it says, None where that has to be read."""
@@ -56,5 +58,9 @@ class Watch(Generic[News]):
     def start_over(self) -> None:
         """Something may have been missed: read again."""
         self._handed = None
-        self._since = time.monotonic()
         self.hinted.set()
+        self._settle()
+
+    def _settle(self) -> None:
+        self._since = time.monotonic()
+        asyncio.get_running_loop().call_later(SETTLED_SECONDS + _TIMER_SECONDS, self.hinted.set)

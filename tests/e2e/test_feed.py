@@ -11,6 +11,7 @@ import pytest
 from services.gateway import watch
 from shared.contracts import subjects
 from shared.contracts.events import Event, Started
+from tests.waiting import until
 
 DEADLINE = 10
 
@@ -82,6 +83,22 @@ async def test_who_has_read_what_came_before_is_handed_what_comes(stand, monkeyp
         await watcher.has_all()
         reads = watcher.reads
         await watcher.record(20)
+        await watcher.has_all()
+        assert watcher.reads == reads
+
+
+async def test_who_has_waited_a_moment_is_handed_the_first_thing_that_happens(stand, monkeypatch):
+    monkeypatch.setattr(watch, "SETTLED_SECONDS", 0.1)
+    feed = stand.gateway.events
+
+    async def is_settled() -> bool:
+        everyone = feed._everyone()
+        return feed._created is not None and bool(everyone) and all(each._handed is not None for each in everyone)
+
+    async with listening(stand, monkeypatch) as watcher:
+        await until(is_settled)
+        reads = watcher.reads
+        await watcher.record(1)
         await watcher.has_all()
         assert watcher.reads == reads
 
