@@ -27,7 +27,7 @@ pytestmark = [
     ),
 ]
 SLOW = {
-    "package.json": b'{"name": "slow", "scripts": {"build": "sleep 4 && mkdir dist && cp index.html dist"}}',
+    "package.json": b'{"name": "slow", "scripts": {"build": "sleep 6 && mkdir dist && cp index.html dist"}}',
     "index.html": b"<p>slow</p>",
 }
 BROKEN = {"package.json": b'{"name": "broken", "scripts": {"build": "exit 3"}}'}
@@ -36,15 +36,15 @@ BROKEN = {"package.json": b'{"name": "broken", "scripts": {"build": "exit 3"}}'}
 class Operator:
     """Someone at a terminal, who has said `eval "$(zepid addresses)"`."""
 
-    def __init__(self, stack: LiveStack, home: Path) -> None:
+    def __init__(self, stack: LiveStack, environ: dict[str, str]) -> None:
         self.stack = stack
-        self._home = home
+        self._environ = environ
 
     async def nats(self, *words: str) -> str:
         """What `nats` prints."""
         assert NATS is not None
         process = await asyncio.create_subprocess_exec(
-            NATS, *words, env=await self._environ(), stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE
+            NATS, *words, env=self._environ, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE
         )
         output, _ = await asyncio.wait_for(process.communicate(), 20)
         assert process.returncode == 0, output
@@ -55,7 +55,7 @@ class Operator:
         assert NATS is not None
         mine, theirs = pty.openpty()
         process = await asyncio.create_subprocess_exec(
-            NATS, "stream", "view", *words, env=await self._environ(), stdin=theirs, stdout=theirs, stderr=theirs
+            NATS, "stream", "view", *words, env=self._environ, stdin=theirs, stdout=theirs, stderr=theirs
         )
         os.close(theirs)
         shown = ""
@@ -70,20 +70,23 @@ class Operator:
             os.close(mine)
         return shown
 
-    async def _environ(self) -> dict[str, str]:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "services.cli", "addresses", "--data-dir", str(self.stack.data_dir),
-            stdout=asyncio.subprocess.PIPE,
-        )  # fmt: skip
-        printed, _ = await process.communicate()
-        exported = dict(re.findall(r"^export (\w+)='?(.*?)'?$", printed.decode(), re.MULTILINE))
-        return {**os.environ, "NATS_URL": exported["NATS_URL"], "XDG_CONFIG_HOME": str(self._home), "TERM": "dumb"}
+
+async def addresses(stack: LiveStack) -> dict[str, str]:
+    """What `eval "$(zepid addresses)"` sets."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "services.cli", "addresses", "--data-dir", str(stack.data_dir),
+        stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    printed, _ = await process.communicate()
+    return dict(re.findall(r"^export (\w+)='?(.*?)'?$", printed.decode(), re.MULTILINE))
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def operator(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Operator]:
     async with live_stack(tmp_path_factory.mktemp("operated")) as stack:
-        yield Operator(stack, tmp_path_factory.mktemp("home"))
+        nats_url = (await addresses(stack))["NATS_URL"]
+        own = {"NATS_URL": nats_url, "XDG_CONFIG_HOME": str(tmp_path_factory.mktemp("home")), "TERM": "dumb"}
+        yield Operator(stack, {**os.environ, **own})
 
 
 def table(printed: str) -> dict[str, list[str]]:
