@@ -230,7 +230,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     def pattern_of(self, target: str) -> str:
         """Return the public address pattern of sites at a target; one that is not set up any more has our own."""
-        return self.cloudflare_url if target == "cloudflare" and target in self.targets else self.edge_url
+        return self.cloudflare_url if target == "cloudflare" and self.cloudflare_url else self.edge_url
 
     @property
     def webhook_networks(self) -> tuple[Network, ...]:

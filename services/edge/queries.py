@@ -4,7 +4,7 @@ from typing import Any
 
 import asyncpg
 
-from shared.adapters.postgres.database import DATABASE_AWAY
+from shared.adapters.postgres.database import DATABASE_FAILED
 from shared.contracts.errors import ZepidError
 from shared.sealing import Seal
 
@@ -21,9 +21,6 @@ RELEASE = """
   select r.site, r.organization_id, r.manifest from release r left join deployment d on d.id = r.deployment_id
   where r.id = $1 and d.expired_at is null"""
 VARIABLES = "select d.variables from release r join deployment d on d.id = r.deployment_id where r.id = $1"
-
-DATABASE_FAILED = (*DATABASE_AWAY, asyncpg.PostgresError)
-"""What asyncpg raises when there is no answer; time running out is an OSError among them."""
 
 
 async def fetch(pool: asyncpg.Pool, question: str, *values: object) -> Any | None:

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 import asyncpg
 
-from services.edge.queries import ANSWER_SECONDS, DATABASE_FAILED, POINTER, fetch
+from services.edge.queries import ANSWER_SECONDS, POINTER, fetch
+from shared.adapters.postgres.database import DATABASE_FAILED
 from shared.contracts.errors import ZepidError
 from shared.telemetry import log
 

@@ -7,7 +7,6 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import asyncpg
 from litestar import Litestar
 from litestar.connection import ASGIConnection
 from litestar.exceptions import ImproperlyConfiguredException
@@ -19,7 +18,7 @@ from services.gateway.access.identity_tokens import IdentityTokens
 from services.gateway.access.keys import Keys
 from services.gateway.access.ledger import Ledger
 from services.gateway.access.sessions import Sessions
-from shared.adapters.postgres.database import DATABASE_AWAY
+from shared.adapters.postgres.database import DATABASE_FAILED
 from shared.adapters.postgres.tokens import TOKEN_PREFIX, Tokens
 from shared.contracts.errors import ZepidError
 from shared.settings import Settings
@@ -88,8 +87,8 @@ class Gate:
             (await self._caller(connection)).must_have(rule_of(handler))
         except ZepidError as error:
             return error.code.status not in _NOT_ADMITTED
-        except (*DATABASE_AWAY, asyncpg.PostgresError):
-            return True
+        except DATABASE_FAILED:
+            pass
         return True
 
     def forget_keys(self) -> None:

@@ -11,7 +11,7 @@ from opentelemetry.trace import SpanKind
 
 from services.projector.journal import Journal
 from shared.adapters.jetstream.bus import decode_event
-from shared.adapters.postgres.database import DATABASE_AWAY
+from shared.adapters.postgres.database import DATABASE_FAILED
 from shared.adapters.postgres.projections import Position, Projections
 from shared.contracts.errors import ZepidError
 from shared.contracts.events import Admitted, Ended, Event, kind_of
@@ -48,7 +48,7 @@ class Projector:
                 async with self._active() as connection:
                     if connection is not None:
                         await self._project(connection, stopping)
-            except (*DATABASE_AWAY, asyncpg.PostgresError, ZepidError) as error:
+            except (*DATABASE_FAILED, ZepidError) as error:
                 log.warning("projector starts again", error=repr(error))
             await sleep_or_stop(stopping, _STANDBY_SECONDS)
 

@@ -5,11 +5,10 @@ import contextlib
 import time
 from collections import deque
 
-import asyncpg
 import msgspec
 
 from shared.adapters.postgres.audit import Audit, AuditEntry
-from shared.adapters.postgres.database import DATABASE_AWAY
+from shared.adapters.postgres.database import DATABASE_FAILED
 from shared.adapters.postgres.tokens import Tokens
 from shared.telemetry import log
 
@@ -71,7 +70,7 @@ class Ledger:
             await self._write_entries()
             if last or time.monotonic() - self._used_written_at > _USE_SECONDS:
                 await self._write_uses()
-        except (*DATABASE_AWAY, asyncpg.PostgresError) as error:
+        except DATABASE_FAILED as error:
             log.warning("audit waits for the database", waiting=len(self._entries), error=repr(error))
 
     async def _write_entries(self) -> None:

@@ -22,6 +22,8 @@ CONNECTION_LOST = (
 """What asyncpg raises when the server cut a connection or takes none."""
 DATABASE_AWAY = (*CONNECTION_LOST, OSError)
 """What asyncpg raises when the database is away rather than wrong."""
+DATABASE_FAILED = (*DATABASE_AWAY, asyncpg.PostgresError)
+"""What asyncpg raises when there is no answer; time running out is an OSError among them."""
 
 
 async def open_pool(url: str, *, size: int = 10) -> asyncpg.Pool:
@@ -43,7 +45,7 @@ async def open_pool(url: str, *, size: int = 10) -> asyncpg.Pool:
         return await asyncpg.create_pool(
             url, min_size=1, max_size=size, init=prepare, reset=leave_as_it_is, command_timeout=30
         )
-    except (*DATABASE_AWAY, asyncpg.PostgresError) as error:
+    except DATABASE_FAILED as error:
         raise ZepidError("SERVICE_UNAVAILABLE", f"the database at POSTGRES_URL does not answer: {error}") from error
 
 

@@ -16,7 +16,7 @@ from services.cli.benches.chaos import disk
 from services.cli.benches.chaos.children import child, signal_child
 from services.cli.benches.chaos.stack import REPLICAS, Stack
 from shared.adapters.jetstream.consumer import BROKER_AWAY
-from shared.adapters.postgres.database import DATABASE_AWAY
+from shared.adapters.postgres.database import DATABASE_FAILED
 from shared.adapters.sandboxes.local.processes import identify
 from shared.pipeline import ACK_WAIT_SECONDS
 from shared.telemetry import log
@@ -182,6 +182,6 @@ async def _terminate_backends(stack: Stack) -> str:
                 " where datname = current_database() and pid <> pg_backend_pid()"
             )
             await connection.close()
-    except (*DATABASE_AWAY, asyncpg.PostgresError, TimeoutError):
+    except (*DATABASE_FAILED, TimeoutError):
         return ""
     return f"pg_terminate_backend of {count}"

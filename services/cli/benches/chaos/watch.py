@@ -8,7 +8,7 @@ from typing import Any
 import asyncpg
 import msgspec
 
-from shared.adapters.postgres.database import DATABASE_AWAY
+from shared.adapters.postgres.database import DATABASE_FAILED
 from shared.lifecycle import COLUMNS, violations
 
 _LOOK_SECONDS = 1.0
@@ -56,7 +56,7 @@ class Watch:
                     still_open = {record["id"] for record in await connection.fetch(_OPEN)}
                 finally:
                     await connection.close()
-        except (*DATABASE_AWAY, asyncpg.PostgresError, TimeoutError):
+        except (*DATABASE_FAILED, TimeoutError):
             return False
         self._compare([_row(record) for record in records])
         now = time.time()

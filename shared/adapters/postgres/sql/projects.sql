@@ -16,11 +16,8 @@ from made m, site_made s;
 
 -- name: find^
 select p.id, p.name, p.organization_id, p.is_active, extract(epoch from p.created_at)::float8 as created_at,
-  coalesce(s.name, site_name(p.id)) as site, x.target, coalesce(t.settings, '{}') as settings
-from project p
-join project_target x on x.project_id = p.id
-left join site s on s.project_id = p.id
-left join project_settings t on t.project_id = p.id
+  s.site, s.target, s.settings
+from project p join served_project s on s.project_id = p.id
 where p.id = :id and not exists (select from deleted_project where project_id = p.id);
 
 -- name: change$
@@ -36,11 +33,8 @@ from project where id = :id and organization_id = :organization_id and is_active
 
 -- name: page
 select p.id, p.name, p.organization_id, p.is_active, extract(epoch from p.created_at)::float8 as created_at,
-  coalesce(s.name, site_name(p.id)) as site, x.target, coalesce(t.settings, '{}') as settings
-from project p
-join project_target x on x.project_id = p.id
-left join site s on s.project_id = p.id
-left join project_settings t on t.project_id = p.id
+  s.site, s.target, s.settings
+from project p join served_project s on s.project_id = p.id
 where (:organization_id::text is null or p.organization_id = :organization_id)
   and not exists (select from deleted_project where project_id = p.id)
   and (:after::text is null or (p.created_at, p.id) < (
