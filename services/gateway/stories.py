@@ -52,10 +52,13 @@ class Story:
         self.over = asyncio.Event()
         self._deployment = deployment
         self._frames: list[tuple[int, bytes]] = []
+        self._next: list[tuple[int, bytes]] = []
         self._last: list[tuple[int, bytes]] = []
         self._progress: Progress | None = None
-        self._shown: StatusBody | None = None
+        self._body: StatusBody | None = None
         self._news = asyncio.Event()
+        self._shown_at = 0.0
+        self._showing: asyncio.TimerHandle | None = None
 
     async def frames(self, last_id: int) -> AsyncGenerator[bytes, None]:
         """Yield the events after the journal's sequence `last_id`, several at once where they are there."""
@@ -86,10 +89,10 @@ class Story:
             return
         deployment = self._deployment
         body = render(deployment.id, deployment.accepted_at, progress, time.time(), retry_of=deployment.retry_of)
-        frames = self._last if progress.finished else self._frames
-        if self._shown is None or without_time(body) != without_time(self._shown):
+        frames = self._last if progress.finished else self._next
+        if self._body is None or without_time(body) != without_time(self._body):
             frames.append((progress.sequence, frame("status", body, progress.sequence)))
-        self._shown = body
+        self._body = body
         if progress.finished:
             frames.append((_ALWAYS, frame("end", body, progress.sequence)))
 
@@ -100,19 +103,29 @@ class Story:
 
     def finish(self) -> None:
         """Add the end if it is known; nothing comes after it."""
-        if self._shown is not None and self.has_ended:
-            self._frames += self._last
-            self.outcome = self._shown.status
+        if self._body is not None and self.has_ended:
+            self._next += self._last
+            self.outcome = self._body.status
 
-    def wake(self) -> None:
-        """Let the watchers look."""
-        self._news.set()
-        self._news = asyncio.Event()
+    def show_soon(self) -> None:
+        """Show the watchers what was told: at once, or `_PAUSE_SECONDS` after the last time."""
+        if self._showing is None:
+            loop = asyncio.get_running_loop()
+            self._showing = loop.call_at(self._shown_at + _PAUSE_SECONDS, self._show)
 
     def close(self) -> None:
-        """Tell no more."""
+        """Show what was told, and tell no more."""
         self.over.set()
-        self.wake()
+        if self._showing:
+            self._showing.cancel()
+        self._show()
+
+    def _show(self) -> None:
+        self._shown_at, self._showing = asyncio.get_running_loop().time(), None
+        self._frames += self._next
+        self._next.clear()
+        self._news.set()
+        self._news = asyncio.Event()
 
 
 class Stories:
@@ -154,11 +167,10 @@ class Stories:
                         story.hear(event, sequence)
                     if not events and (finished := await self._finished_in_sql(deployment_id)):
                         known.set_result(finished)
-                    story.wake()
                     if story.has_ended:
                         await self._until_in_sql(deployment_id)
                         return
-                    await asyncio.sleep(_PAUSE_SECONDS)
+                    story.show_soon()
             if known.done():
                 story.tell(known.result())
         finally:

@@ -25,6 +25,7 @@ from shared.settings import InvalidSettings, Settings, load_settings
 from tests.cloudflare_world import OnePointer
 from tests.edge_world import EdgeWorld, edge_world, serving, until
 from tests.fakes.cloudflare import fake_cloudflare
+from tests.waiting import quickest
 
 PAGE = {"index.html": b"<h1>hello</h1>"}
 LONGEST_NAME = "s" * 63
@@ -148,10 +149,7 @@ async def test_addresses_are_distinct_and_fit_the_domain_name_system(publisher: 
 async def test_a_first_look_costs_little(world: EdgeWorld) -> None:
     release = await world.publish("shop", PAGE)
     publisher = LocalPublisher(world.settings)
-    await publisher.probe(publisher.public_url("shop"), release)
-    started = time.perf_counter()
-    await publisher.probe(publisher.public_url("shop"), release)
-    assert time.perf_counter() - started < 0.1
+    assert await quickest(lambda: publisher.probe(publisher.public_url("shop"), release)) < 0.1
 
 
 async def test_a_switch_that_comes_late_is_waited_for(world: EdgeWorld) -> None:

