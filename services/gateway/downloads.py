@@ -84,7 +84,7 @@ class _Writer(Protocol):
 class _TarGz:
     def __init__(self, sink: _Sink) -> None:
         self._zipped = gzip.GzipFile(fileobj=cast(BinaryIO, sink), mode="wb", compresslevel=6, mtime=0)
-        self._tar = tarfile.open(fileobj=self._zipped, mode="w|")  # noqa: SIM115 - closed below
+        self._tar = tarfile.open(fileobj=self._zipped, mode="w")  # noqa: SIM115 - closed below
 
     def add(self, path: str, mode: int, data: bytes) -> None:
         member = tarfile.TarInfo(path)

@@ -1,27 +1,21 @@
-"""Live reading of one stream for many watchers, over one consumer for the whole gateway.
+"""Live reading of one stream for many watchers.
 
-The consumer tells a watcher that its deployment has something new. What that is, the watcher reads from the stream
-itself, after the last sequence it has seen: so nothing can be lost, overflow or arrive out of order, and a missed hint
-only delays. Watchers that are at the same place share the read and what is decoded of it.
+A hint tells a watcher that its deployment has something new. What that is, the watcher reads from the stream itself,
+after the last sequence it has seen: so nothing can be lost, overflow or arrive out of order, and a missed hint only
+delays. Watchers that are at the same place share the read and what is decoded of it.
 
-Where messages are small they come with the hint, and a watcher that has read all before takes them as they are. The
-consumer numbers what it sends: after a hole in the numbers, everyone reads.
+Where messages are small they come with the hint, and a watcher that has read all before takes them as they are. When
+one may have been missed, everyone reads.
 """
 
 import asyncio
 import contextlib
-import secrets
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
-from datetime import datetime
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import msgspec
-import nats.errors
-import nats.js.errors
-from nats.aio.msg import Msg
-from nats.js import JetStreamContext
-from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
+from services.gateway.hints import Hints
 from services.gateway.watch import Watch
 from shared.adapters.jetstream.bus import Bus, Stored
 from shared.contracts import subjects
@@ -30,12 +24,9 @@ from shared.telemetry import log
 
 QUIET_SECONDS = 14.0
 """With the second that a watcher takes to settle, what keeps a stream alive is sent every 15 seconds."""
-_CHECK_SECONDS = 1.0
-_SILENT_CHECKS = 3
-"""A consumer whose server does not answer for so many checks is made again, on another."""
+_RETRY_SECONDS = 1.0
 _LAG_SECONDS = 0.05
 """How far a replica that answers reads may be behind the one that told us."""
-_CONSUMER_AWAY = (nats.errors.Error, nats.js.errors.Error, TimeoutError, OSError)
 
 News = TypeVar("News")
 
@@ -53,10 +44,10 @@ class Feed(Generic[News]):
     Args:
         bus: the connection.
         stream: name of the stream.
-        everything: the filter of what the consumer is told of.
+        everything: the filter of all deployments' messages.
         of_deployment: gives the filter of one deployment's messages.
         decode: makes of a message what watchers get; done once for those who read it together.
-        hands_over: the consumer brings whole messages, not only their headers.
+        hands_over: hints bring whole messages, not only their headers.
     """
 
     def __init__(
@@ -71,30 +62,24 @@ class Feed(Generic[News]):
     ) -> None:
         self._bus = bus
         self._stream = stream
-        self._everything = everything
         self._of_deployment = of_deployment
         self._decode = decode
         self._hands_over = hands_over
-        self._next = 1
+        self._hints = Hints(bus, stream, everything, self, whole=hands_over)
         self._reads: dict[_Place, asyncio.Task[list[tuple[int, News]]]] = {}
         self._watches: dict[str, set[Watch[News]]] = {}
-        self._watched = asyncio.Event()
-        self._stopping = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
-        self._created: datetime | None = None
+        self._stopping = False
 
     def start(self) -> None:
-        """Consume while there are watchers."""
-        self._task = asyncio.create_task(self._consume(), name=f"feed of {self._stream}")
+        """Be told of news while there are watchers."""
+        self._hints.start()
 
     async def stop(self) -> None:
-        """End every `follow`, and the consumer."""
-        self._stopping.set()
+        """End every `follow`."""
+        self._stopping = True
         for watch in self._everyone():
             watch.hinted.set()
-        if self._task:
-            self._task.cancel()
-            await asyncio.wait({self._task})
+        await self._hints.stop()
 
     @property
     def watched(self) -> bool:
@@ -111,7 +96,7 @@ class Feed(Generic[News]):
         Ends when `until` is done, after what was stored before, or when the gateway stops.
         """
         with self._watch(deployment_id) as watch:
-            while not self._stopping.is_set():
+            while not self._stopping:
                 last_round = until is not None and until.done()
                 watch.hinted.clear()
                 if watch.renumbered:
@@ -120,7 +105,7 @@ class Feed(Generic[News]):
                     messages = await self._news(watch, _Place(deployment_id, after), read=last_round)
                 except ZepidError as error:
                     log.warning("feed interrupted", stream=self._stream, error=error.message)
-                    await asyncio.sleep(_CHECK_SECONDS)
+                    await asyncio.sleep(_RETRY_SECONDS)
                     continue
                 if messages:
                     after = messages[-1][0]
@@ -188,7 +173,7 @@ class Feed(Generic[News]):
     def _watch(self, deployment_id: str) -> Iterator[Watch[News]]:
         watch = Watch[News]()
         self._watches.setdefault(deployment_id, set()).add(watch)
-        self._watched.set()
+        self._hints.wanted.set()
         try:
             yield watch
         finally:
@@ -196,81 +181,28 @@ class Feed(Generic[News]):
             if not self._watches[deployment_id]:
                 del self._watches[deployment_id]
             if not self._watches:
-                self._watched.clear()
+                self._hints.wanted.clear()
 
-    # The consumer
+    # What the hints say
 
-    async def _consume(self) -> None:
-        """Consume until stopped; a cancellation may get lost in a request whose answer has just come."""
-        while not self._stopping.is_set():
-            await self._watched.wait()
-            try:
-                subscription = await self._subscribe()
-            except _CONSUMER_AWAY as error:
-                log.warning("feed has no consumer", stream=self._stream, error=repr(error))
-                await asyncio.sleep(_CHECK_SECONDS)
-                continue
-            await self._until_lost_or_idle(subscription)
-            with contextlib.suppress(*_CONSUMER_AWAY):
-                await subscription.unsubscribe()
-
-    async def _subscribe(self) -> JetStreamContext.PushSubscription:
-        """Make the consumer, then let everyone look at what came before it, or at another stream."""
-        created = (await self._bus.jetstream.stream_info(self._stream)).created
-        subscription = await self._make_consumer()
-        is_another = self._created not in (None, created)
-        self._created = created
-        self._reads.clear()
-        for watch in self._everyone():
-            watch.renumbered = watch.renumbered or is_another
-            watch.start_over()
-        return subscription
-
-    async def _make_consumer(self) -> JetStreamContext.PushSubscription:
-        config = ConsumerConfig(
-            name=f"gateway-{secrets.token_hex(4)}",
-            description="Tells a gateway's watchers of news",
-            deliver_policy=DeliverPolicy.NEW,
-            ack_policy=AckPolicy.NONE,
-            headers_only=not self._hands_over,
-            mem_storage=True,
-            num_replicas=1,
-        )
-        self._next = 1
-        return await self._bus.jetstream.subscribe(
-            self._everything, stream=self._stream, config=config, cb=self._hint, pending_bytes_limit=-1
-        )
-
-    async def _until_lost_or_idle(self, subscription: JetStreamContext.PushSubscription) -> None:
-        """Return when the broker has no such consumer any more, or does not answer for it, or nobody watches."""
-        silent = 0
-        while silent < _SILENT_CHECKS and self._watched.is_set() and not self._stopping.is_set():
-            await asyncio.sleep(_CHECK_SECONDS)
-            try:
-                await subscription.consumer_info()
-                silent = 0
-            except nats.js.errors.NotFoundError:
-                log.warning("feed lost its consumer", stream=self._stream)
-                return
-            except _CONSUMER_AWAY as error:
-                log.warning("broker away", stream=self._stream, error=repr(error))
-                silent += 1
-
-    async def _hint(self, message: Msg) -> None:
-        number, sequence = message.metadata.sequence.consumer, message.metadata.sequence.stream
-        if number != self._next:
-            for watch in self._everyone():
-                watch.start_over()
-        self._next = number + 1
+    def hear(self, message: Stored) -> None:
+        """Tell those who watch its deployment."""
         watches = self._watches.get(subjects.deployment_in(message.subject))
         if not watches:
             return
         news = None
         if self._hands_over:
             with contextlib.suppress(msgspec.MsgspecError):
-                news = self._decode(Stored(message.subject, sequence, message.data, message.headers or {}))
+                news = self._decode(message)
         for watch in watches:
-            watch.tell(sequence, news)
+            watch.tell(message.sequence, news)
+
+    def miss(self, *, is_another: bool) -> None:
+        """Let everyone read, and not from a read that began before."""
+        self._reads.clear()
+        for watch in self._everyone():
+            watch.renumbered = watch.renumbered or is_another
+            watch.start_over()
 
     def _everyone(self) -> list[Watch[News]]:
         return [watch for watches in self._watches.values() for watch in watches]

@@ -93,7 +93,8 @@ async def test_who_has_waited_a_moment_is_handed_the_first_thing_that_happens(st
 
     async def is_settled() -> bool:
         everyone = feed._everyone()
-        return feed._created is not None and bool(everyone) and all(each._handed is not None for each in everyone)
+        has_consumer = feed._hints._created is not None
+        return has_consumer and bool(everyone) and all(each._handed is not None for each in everyone)
 
     async with listening(stand, monkeypatch) as watcher:
         await until(is_settled)
@@ -108,7 +109,7 @@ async def test_after_a_hole_in_what_the_consumer_sent_everyone_reads(stand, monk
         await watcher.record(2)
         await watcher.has_all()
         reads = watcher.reads
-        stand.gateway.events._next += 1
+        stand.gateway.events._hints._next += 1
         await watcher.record(3)
         await watcher.has_all()
         assert watcher.reads > reads
