@@ -103,6 +103,7 @@ BODIES: dict[str, Body] = {
     "POST /projects/{project_id}/source": lambda _: {"files": {}},
     "PUT /projects/{project_id}/source": lambda _: b"no archive",
     "PUT /blobs/{digest}": lambda _: b"bytes",
+    "POST /blobs": lambda _: b"no archive",
     "POST /status/queue/pause": lambda _: {"orgId": VICTIM},
     "POST /status/queue/resume": lambda _: {"orgId": VICTIM},
     "POST /status/dlq/redrive": lambda _: {"filter": {"orgId": VICTIM}},

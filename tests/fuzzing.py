@@ -18,6 +18,7 @@ NOT_IN_A_SCHEMA = {
     "PATCH /webhooks/{webhook_id}": "the address must be a public one",
     "GET /deploy-status": "one of two parameters must be given",
     "PUT /blobs/{digest}": "the digest must be that of the body",
+    "POST /blobs": "the body must be an archive",
     "PUT /projects/{project_id}/source": "the body must be an archive",
     "POST /projects/{project_id}/source": "paths and digests have a form of their own",
     "PUT /projects/{project_id}/env": "names have a form of their own",

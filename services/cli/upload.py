@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from blake3 import blake3
@@ -13,6 +14,9 @@ from shared.client import Client
 from shared.client.answers import Project
 
 _PARALLEL = 8
+_PARCEL_FILES, _PARCEL_BYTES = 250, 4 * 1024 * 1024
+_ALONE_BYTES = 512 * 1024
+"""A larger file travels alone."""
 _ROUNDS = 3
 _SHOWN_EVERY_SECONDS = 0.1
 
@@ -52,13 +56,13 @@ class _Transfer:
     async def send(self, digests: tuple[str, ...]) -> None:
         sizes = {entry.digest: entry.size for entry in self.source.manifest.files.values()}
         total_files, total_bytes = len(digests), sum(sizes[digest] for digest in digests)
-        waiting = iter(digests)
+        waiting = parcels({digest: sizes[digest] for digest in digests})
 
         async def sender() -> None:
-            for digest in waiting:
-                await self._send_one(digest)
-                self._files += 1
-                self._bytes += sizes[digest]
+            for parcel in waiting:
+                await self._send_parcel(parcel)
+                self._files += len(parcel)
+                self._bytes += sum(sizes[digest] for digest in parcel)
                 self._show(total_files, total_bytes)
 
         self._show(total_files, total_bytes)
@@ -69,17 +73,24 @@ class _Transfer:
         except ExceptionGroup as errors:
             raise errors.exceptions[0] from None
 
-    async def _send_one(self, digest: str) -> None:
+    async def _send_parcel(self, digests: list[str]) -> None:
+        blobs = await asyncio.to_thread(lambda: {digest: self._read(digest) for digest in digests})
+        if len(blobs) > 1:
+            await self.client.upload_blobs(blobs, self.organization_id)
+        else:
+            await self.client.upload_blob(digests[0], blobs[digests[0]], self.organization_id)
+
+    def _read(self, digest: str) -> bytes:
         path = self.source.paths[digest]
         try:
-            data = await asyncio.to_thread(path.read_bytes)
+            data = path.read_bytes()
         except OSError as error:
             raise SourceRefused(f"{path} could not be read any more: {error.strerror}. Deploy again.") from None
         if blake3(data).hexdigest() != digest:
             raise SourceRefused(
                 f"{path} changed while it was uploaded. Deploy again when nothing writes to the folder."
             )
-        await self.client.upload_blob(digest, data, self.organization_id)
+        return data
 
     def _show(self, total_files: int, total_bytes: int) -> None:
         now = time.monotonic()
@@ -88,3 +99,20 @@ class _Transfer:
             self.view.show(
                 Upload(files=self._files, total_files=total_files, bytes=self._bytes, total_bytes=total_bytes)
             )
+
+
+def parcels(sizes: Mapping[str, int]) -> Iterator[list[str]]:
+    """Yield the digests that travel together, from digest → bytes: a request costs more than a small file."""
+    parcel: list[str] = []
+    held = 0
+    for digest, size in sizes.items():
+        if size > _ALONE_BYTES:
+            yield [digest]
+            continue
+        if parcel and (len(parcel) == _PARCEL_FILES or held + size > _PARCEL_BYTES):
+            yield parcel
+            parcel, held = [], 0
+        parcel.append(digest)
+        held += size
+    if parcel:
+        yield parcel

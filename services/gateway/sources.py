@@ -2,13 +2,13 @@
 
 import asyncio
 import re
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing, closing
 from typing import BinaryIO
 
 import msgspec
 
-from services.gateway.archive import batches_in
+from services.gateway.archive import SourceFile, batches_in
 from services.gateway.archive_members import refused
 from services.gateway.ports import GatewayPorts
 from shared.adapters.postgres.projects import ProjectRow
@@ -26,6 +26,13 @@ class SourceBody(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit
     files: int
     total_bytes: int
     snapshot_id: str | None = None
+
+
+class BundleBody(msgspec.Struct, frozen=True, rename="camel"):
+    """What a bundle brought."""
+
+    files: int
+    total_bytes: int
 
 
 def is_digest(text: str) -> bool:
@@ -84,14 +91,34 @@ async def store_upload(ports: GatewayPorts, organization_id: str, blobs: list[by
 
 async def unpack(ports: GatewayPorts, project: ProjectRow, archive: BinaryIO) -> SourceBody:
     """Record the files of a tar.gz or zip as the project's source; raises SOURCE_INVALID."""
-    entries: dict[str, Entry] = {}
+    entries = {
+        file.path: Entry(digest, len(file.data), file.mode)
+        async for file, digest in _stored(ports, project.organization_id, archive)
+    }
+    return await offer_tree(ports, project, checked_tree(entries))
+
+
+async def store_bundle(ports: GatewayPorts, organization_id: str, archive: BinaryIO) -> BundleBody:
+    """Store the files of a tar.gz or zip, each named by the digest of its bytes; raises SOURCE_INVALID."""
+    files = total_bytes = 0
+    async with aclosing(_stored(ports, organization_id, archive)) as stored:
+        async for file, digest in stored:
+            if file.path != digest:
+                raise refused(f"{file.path}: is not the BLAKE3 digest of its bytes, {digest}")
+            files += 1
+            total_bytes += len(file.data)
+    return BundleBody(files=files, total_bytes=total_bytes)
+
+
+async def _stored(
+    ports: GatewayPorts, organization_id: str, archive: BinaryIO
+) -> AsyncGenerator[tuple[SourceFile, str], None]:
+    """Store what a hostile archive holds; yield each file with its digest."""
     with closing(batches_in(archive)) as batches:
         while batch := await asyncio.to_thread(next, batches, None):
-            digests = await store_upload(ports, project.organization_id, [file.data for file in batch])
-            for file, digest in zip(batch, digests, strict=True):
-                entries[file.path] = Entry(digest, len(file.data), file.mode)
-    tree = checked_tree(entries)
-    return await offer_tree(ports, project, tree)
+            digests = await store_upload(ports, organization_id, [file.data for file in batch])
+            for stored in zip(batch, digests, strict=True):
+                yield stored
 
 
 async def _record(ports: GatewayPorts, project: ProjectRow, tree: Manifest) -> str | None:

@@ -1,7 +1,7 @@
 """One method a route of the service."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing
 from types import TracebackType
 from typing import Any, Self
@@ -30,6 +30,7 @@ from shared.client.answers import (
     WholeLetter,
 )
 from shared.client.audit import Audit
+from shared.client.bundle import bundle
 from shared.client.domains import Domains
 from shared.client.env import Env
 from shared.client.errors import ApiError, ServerAway
@@ -144,9 +145,16 @@ class Client(Transport):
 
     async def upload_blob(self, digest: str, data: bytes, organization_id: str | None = None) -> None:
         """Upload one file's bytes for an organisation; repeated on passing failures, which does no harm."""
+        await self._upload("PUT", f"/blobs/{digest}", data, organization_id)
+
+    async def upload_blobs(self, blobs: Mapping[str, bytes], organization_id: str | None = None) -> None:
+        """Upload many small files, digest → bytes, at once; repeated like `upload_blob`."""
+        await self._upload("POST", "/blobs", await asyncio.to_thread(bundle, blobs), organization_id)
+
+    async def _upload(self, method: str, path: str, content: bytes, organization_id: str | None) -> None:
         for failures in range(_UPLOAD_TRIES):
             try:
-                await self.send("PUT", f"/blobs/{digest}", content=data, params={"orgId": organization_id})
+                await self.send(method, path, content=content, params={"orgId": organization_id})
                 return
             except (ApiError, ServerAway) as error:
                 passing = not isinstance(error, ApiError) or error.is_passing

@@ -18,6 +18,7 @@ from infra.dev.nats import NatsServer
 from services.gateway.app import create_app
 from services.gateway.ports import GatewayPorts
 from shared.adapters.postgres.tokens import Tokens
+from shared.client.bundle import bundle
 from shared.contracts.events import Admitted, Ended, Event, Started, Succeeded
 from shared.contracts.messages import Command, LogChunk, LogLine, Wake, Work
 from shared.log_lines import archive_prefix, numbered
@@ -507,6 +508,19 @@ async def test_only_missing_blobs_are_uploaded_and_an_unchanged_tree_keeps_its_s
     )
     manifest = msgspec.json.decode(await stand.resources.artifacts.get(f"blobs/{source}") or b"")
     assert manifest["files"]["run.sh"]["mode"] == 0o755
+
+
+async def test_many_blobs_are_uploaded_at_once_each_under_the_digest_of_its_bytes(stand):
+    path = f"/projects/{await stand.project()}/source"
+    texts = [b"%d" % number for number in range(300)]
+    files = {f"{number}.txt": entry(text) for number, text in enumerate(texts)}
+    blobs = {blake3(text).hexdigest(): text for text in texts}
+    answer = await stand.client.post("/blobs", content=bundle(blobs))
+    assert (answer.status_code, answer.json()) == (200, {"files": 300, "totalBytes": sum(map(len, texts))})
+    assert (await stand.client.post(path, json={"files": files})).json()["missing"] == []
+    wrong = await stand.client.post("/blobs", content=bundle({"0" * 64: b"other"}))
+    assert (wrong.status_code, wrong.json()["error"]) == (400, "SOURCE_INVALID")
+    assert blake3(b"other").hexdigest() in wrong.json()["message"]
 
 
 async def test_a_blob_of_another_organisation_is_missing_for_this_one(stand):

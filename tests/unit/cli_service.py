@@ -1,7 +1,9 @@
 """As much of the service as the command line needs, in memory, over real HTTP."""
 
 import asyncio
+import io
 import socket
+import tarfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -92,7 +94,7 @@ class Service:
         method, path = scope["method"], scope["path"]
         self.requests.append(f"{method} {path}")
         parts = path.strip("/").split("/")
-        if method == "PUT":
+        if parts[0] == "blobs":
             self.upload_queries.append(scope["query_string"].decode())
         if headers.get("authorization") != f"Bearer {TOKEN}":
             await _json(send, 401, {"success": False, "error": "Unauthorized", "message": "No valid token."})
@@ -120,7 +122,11 @@ class Service:
             case "POST", ["projects", _, "source"]:
                 return 200, self._source(msgspec.json.decode(body)["files"])
             case "PUT", ["blobs", digest]:
-                return self._blob(digest, body)
+                return self._brought({digest: body})
+            case "POST", ["blobs"]:
+                with tarfile.open(fileobj=io.BytesIO(body), mode="r:gz") as archive:
+                    members = [(member.name, archive.extractfile(member)) for member in archive]
+                    return self._brought({digest: file.read() for digest, file in members if file})
             case "POST", ["deploy"]:
                 self.deployed.append(msgspec.json.decode(body))
                 return self.refusal or (200, {"success": True, "deploymentId": f"deploy_{len(self.deployed)}"})
@@ -152,14 +158,14 @@ class Service:
         missing = sorted({entry["digest"] for entry in files.values()} - self.blobs.keys())
         return {"missing": missing, "files": len(files)} | ({} if missing else {"snapshotId": "snapshot_1"})
 
-    def _blob(self, digest: str, body: bytes) -> tuple[int, Any]:
+    def _brought(self, blobs: dict[str, bytes]) -> tuple[int, Any]:
         if self.flaky_uploads:
             self.flaky_uploads -= 1
             return 503, {"error": "SERVICE_UNAVAILABLE", "message": "The object store is away."}
-        if blake3(body).hexdigest() != digest:
+        if any(blake3(data).hexdigest() != digest for digest, data in blobs.items()):
             return 400, {"error": "INVALID_REQUEST", "message": "wrong digest"}
-        self.blobs[digest] = body
-        self.uploaded.append(digest)
+        self.blobs |= blobs
+        self.uploaded += blobs
         return 201, {}
 
     def _frames(self, parts: list[str]) -> list[Frame]:

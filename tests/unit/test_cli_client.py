@@ -115,6 +115,18 @@ async def test_an_upload_survives_passing_failures_but_not_a_refusal(service: Se
     assert sum(request.startswith("PUT") for request in service.requests) == 4
 
 
+async def test_many_small_files_travel_together_and_survive_passing_failures(service: Service) -> None:
+    service.flaky_uploads = 2
+    blobs = {blake3(data).hexdigest(): data for data in (b"", b"one", b"two" * 1000)}
+    async with Client(service.url, TOKEN) as client:
+        await client.upload_blobs(blobs, "org_1")
+        with pytest.raises(ApiError, match="wrong digest"):
+            await client.upload_blobs({"0" * 64: b"other"})
+
+    assert service.blobs == blobs
+    assert service.requests == ["POST /blobs"] * 4
+
+
 async def test_an_unhealthy_service_is_an_answer_not_an_error(service: Service) -> None:
     async with Client(service.url, TOKEN) as client:
         health = await client.health()

@@ -19,6 +19,7 @@ from services.cli.choice import Choice, folder_name
 from services.cli.deploy import deploy_folder
 from services.cli.errors import ProjectUnclear
 from services.cli.live import LiveView
+from services.cli.upload import parcels
 from services.cli.views import JsonView, PlainView
 from shared.client import Client
 
@@ -69,6 +70,28 @@ async def test_only_missing_blobs_are_sent_and_like_files_once(service: Service,
     assert len(before) == 2
     assert service.uploaded[2:] == [blake3(b"<h1>Changed</h1>").hexdigest()]
     assert set(service.manifests[0]) == {"package.json", "index.html", "src/copy.html"}
+
+
+async def test_small_files_travel_together_and_large_ones_alone(service: Service, tmp_path: Path) -> None:
+    large = bytes(600 * 1024)
+    (tmp_path / "a.bin").write_bytes(large)
+    for number in range(300):
+        (tmp_path / f"{number}.txt").write_text(f"{number}")
+    await deploy(service, tmp_path)
+
+    uploads = [request for request in service.requests if "/blobs" in request]
+    assert sorted(uploads) == ["POST /blobs"] * 2 + [f"PUT /blobs/{blake3(large).hexdigest()}"]
+    assert set(service.blobs.values()) == {large} | {b"%d" % number for number in range(300)}
+
+
+def test_a_parcel_holds_few_enough_files_and_bytes() -> None:
+    sizes = {f"{number}": size for number, size in enumerate([1] * 300 + [500_000] * 20 + [5_000_000])}
+    packed = list(parcels(sizes))
+
+    assert sorted(digest for parcel in packed for digest in parcel) == sorted(sizes)
+    assert max(map(len, packed)) <= 250
+    assert all(sum(sizes[digest] for digest in parcel) <= 4 << 20 or len(parcel) == 1 for parcel in packed)
+    assert len(packed) == 5
 
 
 async def test_the_deployment_names_project_caller_and_snapshot(service: Service, site: Path) -> None:

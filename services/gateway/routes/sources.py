@@ -2,7 +2,9 @@
 
 import asyncio
 import tempfile
-from typing import Annotated
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated, BinaryIO
 
 import msgspec
 from litestar import Response, post, put
@@ -16,7 +18,7 @@ from services.gateway.auth import DEPLOY
 from services.gateway.errors import ValidationFailed, error_responses
 from services.gateway.lookup import visible_project
 from services.gateway.ports import GatewayRequest
-from services.gateway.sources import SourceBody, checked_tree, is_digest, offer_tree, unpack
+from services.gateway.sources import BundleBody, SourceBody, checked_tree, is_digest, offer_tree, store_bundle, unpack
 from shared.blobs import add, digest_of
 from shared.contracts.errors import ZepidError
 from shared.ports import Entry
@@ -92,11 +94,28 @@ async def upload_source(request: GatewayRequest, project_id: FromPath[str]) -> S
     What is never synced is left out; links, and whatever else is no plain file, are refused.
     """
     project = await visible_project(request, project_id)
-    with tempfile.TemporaryFile() as archive:
-        async for piece in request.stream():
-            await asyncio.to_thread(archive.write, piece)
-        archive.seek(0)
+    async with _received(request) as archive:
         return await unpack(request.ports, project, archive)
+
+
+@post(
+    "/blobs",
+    status_code=200,
+    opt=DEPLOY,
+    request_max_body_size=MAX_ARCHIVE_BYTES,
+    operation_class=_BinaryBody,
+    tags=["Sources"],
+    summary="Upload many files' bytes at once",
+    responses=error_responses(400, 401, 413, 503),
+)
+async def upload_blobs(request: GatewayRequest) -> BundleBody:
+    """Store what a tar.gz or zip holds, each member named by the BLAKE3 digest of its bytes.
+
+    Where many small files are missing, this is several times as fast as to bring them one by one.
+    """
+    organization_id = _organization_of(request)
+    async with _received(request) as archive:
+        return await store_bundle(request.ports, organization_id, archive)
 
 
 @put(
@@ -111,9 +130,7 @@ async def upload_source(request: GatewayRequest, project_id: FromPath[str]) -> S
 )
 async def upload_blob(request: GatewayRequest, digest: FromPath[str]) -> Response[BlobAnswer]:
     """Store bytes under their BLAKE3 digest: 201 when they are new to the store, else 200."""
-    organization_id = request.caller.organization_id or request.query_params.get("orgId")
-    if not organization_id:
-        raise ValidationFailed({"orgId": ["Organization ID is required"]})
+    organization_id = _organization_of(request)
     data = await request.body()
     if not is_digest(digest) or await asyncio.to_thread(digest_of, data) != digest:
         raise ZepidError("SOURCE_INVALID", f"the bytes are not those of the digest {digest[:64]!r}")
@@ -124,4 +141,21 @@ async def upload_blob(request: GatewayRequest, digest: FromPath[str]) -> Respons
     return Response(BlobAnswer(digest, len(data)), status_code=201 if stored.new else 200)
 
 
-HANDLERS = [offer_source, upload_source, upload_blob]
+def _organization_of(request: GatewayRequest) -> str:
+    organization_id = request.caller.organization_id or request.query_params.get("orgId")
+    if not organization_id:
+        raise ValidationFailed({"orgId": ["Organization ID is required"]})
+    return organization_id
+
+
+@asynccontextmanager
+async def _received(request: GatewayRequest) -> AsyncIterator[BinaryIO]:
+    """Keep a large body in a nameless file for the length of a block."""
+    with tempfile.TemporaryFile() as body:
+        async for piece in request.stream():
+            await asyncio.to_thread(body.write, piece)
+        body.seek(0)
+        yield body
+
+
+HANDLERS = [offer_source, upload_source, upload_blobs, upload_blob]
