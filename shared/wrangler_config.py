@@ -8,7 +8,9 @@ from typing import Any
 import msgspec
 
 from shared import jsonc
+from shared.blobs import safe_path
 from shared.contracts.errors import ZepidError
+from shared.contracts.messages import WorkerPlan
 from shared.hosting import AssetRules, Hosting, HtmlHandling, NotFoundHandling
 
 NAMES = ("wrangler.json", "wrangler.jsonc", "wrangler.toml")
@@ -76,3 +78,40 @@ def parse_config(path: str, text: bytes) -> WranglerConfig:
         return msgspec.structs.replace(msgspec.convert(value, WranglerConfig), unknown_bindings=unknown)
     except (UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.DecodeError) as error:
         raise ZepidError("BUILD_PLAN_INVALID", f"{path} cannot be read: {error}", file=path) from error
+
+
+def worker_plan(config: WranglerConfig, folder: str, file: str) -> WorkerPlan | None:
+    """Return how to make the Worker of a configuration, None when it has none.
+
+    Args:
+        config: the configuration.
+        folder: where it lies, relative to the folder that the plan works in.
+        file: its path, for errors.
+
+    Raises:
+        ZepidError: BUILD_PLAN_INVALID, it names a script that can't be one.
+    """
+    if not config.main:
+        return None
+    entry = path_from(folder, config.main, f"`main` in {file}", file)
+    if entry.endswith(".py"):
+        raise ZepidError("BUILD_PLAN_INVALID", f"`main` in {file}: Workers in Python do not run here", file=file)
+    return WorkerPlan(entry=entry, bundle=not config.no_bundle, variables=config.vars)
+
+
+def path_from(folder: str, path: str, what: str, file: str) -> str:
+    """Return where a path leads that is written relative to a folder.
+
+    Args:
+        folder: the folder, relative to the one that the plan works in.
+        path: as written.
+        what: what the path is, for the error.
+        file: where it is written.
+
+    Raises:
+        ZepidError: BUILD_PLAN_INVALID, it leads out of the project.
+    """
+    try:
+        return safe_path(posixpath.normpath(posixpath.join(folder, path)))
+    except ZepidError as error:
+        raise ZepidError("BUILD_PLAN_INVALID", f"{what}: {error.message}", file=file) from error

@@ -130,6 +130,88 @@ def hono() -> Tree:
     }
 
 
+def react_router() -> Tree:
+    """Server-rendered by React Router on Cloudflare's Vite plugin: must complete, as its build says.
+
+    `/` is rendered by the Worker with a variable of the configuration; its scripts are static files. Only the build
+    can make the Worker, for its entry imports what Vite makes up.
+    """
+    versions = {"react": "^19.2.0", "react-dom": "^19.2.0", "react-router": "^7.18.0", "isbot": "^5.1.0"}
+    tools = {"@cloudflare/vite-plugin": "^1.60.0", "@react-router/dev": "^7.18.0", "vite": "^7.0.0"}
+    tools |= {"wrangler": "^4.151.0", "typescript": "^5.9.0"}
+    return {
+        "package.json": _package("react-router build", versions, tools),
+        "vite.config.ts": _text("""
+            import { reactRouter } from "@react-router/dev/vite";
+            import { cloudflare } from "@cloudflare/vite-plugin";
+            import { defineConfig } from "vite";
+
+            export default defineConfig({ plugins: [cloudflare({ viteEnvironment: { name: "ssr" } }), reactRouter()] });
+        """),
+        "react-router.config.ts": b"export default { ssr: true, future: { v8_viteEnvironmentApi: true } };\n",
+        "wrangler.jsonc": _text("""
+            {
+              "name": "react-router-app",
+              "main": "./workers/app.ts",
+              "compatibility_date": "2025-10-01",
+              "vars": { "NAME": "Ada" }
+            }
+        """),
+        "workers/app.ts": _text("""
+            import { createRequestHandler } from "react-router";
+
+            const handle = createRequestHandler(() => import("virtual:react-router/server-build"), "production");
+
+            export default {
+              fetch: (request, env) => handle(request, { env }),
+            };
+        """),
+        "app/root.tsx": _text("""
+            import { Meta, Outlet, Scripts } from "react-router";
+
+            export default function Root() {
+              return (
+                <html lang="en">
+                  <head>
+                    <meta charSet="utf-8" />
+                    <title>React Router app</title>
+                    <Meta />
+                  </head>
+                  <body>
+                    <Outlet />
+                    <Scripts />
+                  </body>
+                </html>
+              );
+            }
+        """),
+        "app/routes.ts": _text("""
+            import { index } from "@react-router/dev/routes";
+
+            export default [index("routes/home.tsx")];
+        """),
+        "app/routes/home.tsx": _text("""
+            export function loader({ context }) {
+              return { name: context.env.NAME };
+            }
+
+            export default function Home({ loaderData }) {
+              return <h1>Hello from {loaderData.name}</h1>;
+            }
+        """),
+        "app/entry.server.tsx": _text("""
+            import { ServerRouter } from "react-router";
+            import { renderToReadableStream } from "react-dom/server";
+
+            export default async function handle(request, status, headers, context) {
+              const page = await renderToReadableStream(<ServerRouter context={context} url={request.url} />);
+              headers.set("Content-Type", "text/html");
+              return new Response(page, { headers, status });
+            }
+        """),
+    }
+
+
 def worker_alone() -> Tree:
     """A Worker in TOML without package.json, page or build: must complete, and answer everything."""
     return {

@@ -1,6 +1,7 @@
 """Apps with a Worker, through the whole pipeline: bundled in the sandbox, run at the edge, rolled back."""
 
 import hashlib
+import re
 from pathlib import Path
 
 from shared.client import Client
@@ -42,6 +43,18 @@ async def test_a_hono_app_answers_by_its_worker_and_its_files(stack: LiveStack, 
     again, _ = await live(stack, folder)
     assert any("nothing changed since an earlier build" in line for line in again.log)
     assert (await stack.get(f"{url}api/hello")).json() == {"hello": "Hono"}
+
+
+async def test_what_a_build_says_is_to_be_deployed_is_deployed(stack: LiveStack, tmp_path: Path) -> None:
+    deployed, url = await live(stack, write(apps.react_router(), tmp_path))
+    assert any("deployed as build/server/wrangler.json says" in line for line in deployed.log)
+    page = (await stack.get(url)).text
+    assert re.search(r"<h1>Hello from (<!-- -->)?Ada</h1>", page)
+    script = re.search(r'src="/(assets/[^"]+\.js)"|import\("/(assets/[^"]+\.js)"\)|href="/(assets/[^"]+\.js)"', page)
+    assert script
+    answer = await stack.get(url + next(filter(None, script.groups())))
+    assert (answer.status_code, answer.headers["content-type"].split(";")[0]) == (200, "text/javascript")
+    assert (await stack.get(f"{url}wrangler.json")).status_code == 404
 
 
 async def test_a_worker_alone_answers_every_path(stack: LiveStack, tmp_path: Path) -> None:

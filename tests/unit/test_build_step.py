@@ -412,6 +412,48 @@ async def test_a_named_output_is_taken_as_it_is_and_missed_when_absent(bench: Be
     assert all(run.tools is None for run in bench.sandboxes.runs)
 
 
+REDIRECT = ".wrangler/deploy/config.json"
+
+
+async def test_a_build_may_say_itself_what_is_deployed(bench: Bench) -> None:
+    rules = '{"assets": {"directory": "../client", "not_found_handling": "404-page"}}'
+    bench.sandboxes.built = {
+        REDIRECT: '{"configPath": "../../build/server/wrangler.json", "auxiliaryWorkers": [{}]}',
+        "build/server/wrangler.json": rules,
+        "build/client/page.html": "<p>",
+        "dist/index.html": "older",
+    }
+    outcome = await bench.build()
+    assert isinstance(outcome, Done)
+    made = await load_manifest(bench.objects, outcome.work.artifact)
+    assert set(made.files) == {"page.html"}
+    assert made.hosting
+    assert made.hosting.assets
+    assert made.hosting.assets.not_found_handling == "404-page"
+    assert "deployed as build/server/wrangler.json says" in bench.log
+    assert "1 further Workers of the build are not deployed" in bench.log
+
+
+@pytest.mark.parametrize(
+    ("pointer", "config", "said"),
+    [
+        ("{", "{}", "cannot be read"),
+        ('{"configPath": "../../../../etc/wrangler.json"}', "{}", "`configPath` in .wrangler/deploy/config.json"),
+        ('{"configPath": "/etc/wrangler.json"}', "{}", "it is absolute"),
+        ('{"configPath": "../../dist/other.json"}', "{}", "which the build did not leave"),
+        ('{"configPath": "../../dist/wrangler.json"}', "{", "dist/wrangler.json cannot be read"),
+        ('{"configPath": "../../dist/wrangler.json"}', '{"main": "../../out.js"}', "`main` in dist/wrangler.json"),
+        ('{"configPath": "../../dist/wrangler.json"}', '{"assets": {"directory": "../.."}}', "`assets.directory` in"),
+    ],
+)
+async def test_what_a_build_says_must_be_usable(bench: Bench, pointer: str, config: str, said: str) -> None:
+    bench.sandboxes.built = SITE | {REDIRECT: pointer, "dist/wrangler.json": config}
+    error = await bench.refusal()
+    assert error.code.name == "BUILD_PLAN_INVALID"
+    assert said in error.message
+    assert error.file
+
+
 async def test_a_static_site_is_released_without_a_command_or_a_copy(bench: Bench) -> None:
     command = await bench.command(
         "build",

@@ -6,6 +6,7 @@ from services.steps.build.attempt import Attempt, Finished
 from services.steps.build.inputs import build_key, earlier_artifact
 from services.steps.build.install import PNPM, QUIET, provide_dependencies, verbosity
 from services.steps.build.output import built_files, static_files, store_release
+from services.steps.build.redirect import follow_redirect
 from services.steps.build.worker import make_worker
 from shared.blobs import load_manifest
 from shared.contracts.errors import ZepidError
@@ -57,7 +58,10 @@ async def _built(attempt: Attempt) -> Done:
         return _done(command, artifact, "unchanged: an earlier build is released again")
     await ports.sandboxes.reset(attempt.sandbox, ports.fence)
     await provide_dependencies(attempt)
-    files = await _files(attempt)
+    built = await _run_build(attempt) if attempt.plan.build else None
+    if built:
+        attempt = await follow_redirect(attempt)
+    files = await _files(attempt, built)
     worker = await make_worker(attempt, attempt.plan.worker) if attempt.plan.worker else None
     artifact = await store_release(attempt, files, worker)
     await ports.objects.put(key, artifact.encode())
@@ -72,9 +76,8 @@ async def _prepare(command: Command, ports: Ports) -> Attempt:
     return Attempt(command, ports, command.work.plan, source, variables)
 
 
-async def _files(attempt: Attempt) -> Manifest:
-    """Run the build if there is one; return the files to serve."""
-    built = await _run_build(attempt) if attempt.plan.build else None
+async def _files(attempt: Attempt, built: Finished | None) -> Manifest:
+    """Return the files to serve: those of the build, if there was one."""
     if not attempt.plan.has_site:
         return Manifest({})
     return await built_files(attempt, built) if built else static_files(attempt)

@@ -1,14 +1,12 @@
 """What the project's wrangler configuration adds to the plan: its Worker, where the output lies, how it is served."""
 
-import posixpath
 from collections.abc import Mapping
 
 import msgspec
 
 from services.steps.validate.tree import Tree
-from shared.blobs import safe_path
 from shared.contracts.errors import ZepidError
-from shared.contracts.messages import BuildPlan, WorkerPlan
+from shared.contracts.messages import BuildPlan
 from shared.hosting import STATIC
 from shared.wrangler_config import WranglerConfig, config_path, parse_config
 
@@ -32,24 +30,6 @@ def with_output(settings: Mapping[str, str], config: WranglerConfig | None) -> M
 def is_worker_alone(config: WranglerConfig | None) -> bool:
     """Whether the project has a Worker and no static files."""
     return config is not None and bool(config.main) and config.assets is None
-
-
-def worker_plan(tree: Tree, root: str, config: WranglerConfig | None) -> WorkerPlan | None:
-    """Return how to make the project's Worker, None when it has none.
-
-    Raises:
-        ZepidError: BUILD_PLAN_INVALID, the configuration names a script that can't be one.
-    """
-    if config is None or not config.main:
-        return None
-    file = config_path(tree.files, root)
-    try:
-        entry = safe_path(posixpath.normpath(config.main))
-    except ZepidError as error:
-        raise ZepidError("BUILD_PLAN_INVALID", f"`main` in {file}: {error.message}", file=file) from error
-    if entry.endswith(".py"):
-        raise ZepidError("BUILD_PLAN_INVALID", f"`main` in {file}: Workers in Python do not run here", file=file)
-    return WorkerPlan(entry=entry, bundle=not config.no_bundle, variables=config.vars)
 
 
 def check_entry(tree: Tree, plan: BuildPlan) -> None:

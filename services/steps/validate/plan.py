@@ -11,7 +11,6 @@ from services.steps.validate.hosting import (
     read_config,
     with_hosting,
     with_output,
-    worker_plan,
 )
 from services.steps.validate.lock_files import READ_BESIDE, choose_manager, folders_upward
 from services.steps.validate.package_json import PackageJson, read_package_json
@@ -19,7 +18,7 @@ from services.steps.validate.tree import Tree
 from shared.blobs import safe_path
 from shared.contracts.errors import ZepidError
 from shared.contracts.messages import BuildPlan, WorkerPlan
-from shared.wrangler_config import config_path
+from shared.wrangler_config import config_path, worker_plan
 
 STATIC_FOLDERS = (".", "public", "dist", "build", "out", "_site", "www", "site", "docs")
 """Where the page of a site without package.json is looked for, in this order."""
@@ -44,7 +43,7 @@ def make_plan(tree: Tree, settings: Mapping[str, str]) -> BuildPlan:
     """
     root = root_folder(tree, settings)
     config = read_config(tree, root)
-    worker = worker_plan(tree, root, config)
+    worker = worker_plan(config, "", config_path(tree.files, root) or "") if config else None
     plan = _plan(tree, root, with_output(settings, config), worker, has_site=not is_worker_alone(config))
     plan = with_hosting(msgspec.structs.replace(plan, worker=worker), config)
     check_entry(tree, plan)
