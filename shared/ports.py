@@ -122,7 +122,7 @@ class Run:
         shell: the line, run by `sh -c`.
         cwd: folder relative to the project's root.
         env: variables besides the sandbox's own PATH and HOME.
-        network: whether it may reach the network (installs) or not (builds).
+        network: whether it may reach the package registry and public addresses (installs) or nothing (builds).
         tools: package manager and exact version ("" = default) to put on PATH, e.g. ("pnpm", "10.1.0"); or `PYTHON`,
             or `BUNDLER`.
         timeout: seconds until it is killed.

@@ -8,6 +8,7 @@ import sys
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from shared.adapters.sandboxes.local.processes import boot_id
 from shared.adapters.sandboxes.local.registry import registry_of
 from shared.adapters.sandboxes.noop import NoopSandboxes
 from shared.contracts.errors import ZepidError
+from shared.networks import networks_of
 from shared.ports import PYTHON, Entry, Exit, Fence, Manifest, OutputFile, Run, Sandboxes
 
 FENCE = Fence(0, 0, 0, 1)
@@ -618,15 +620,55 @@ async def test_host_files_and_other_sandboxes_are_invisible(sandboxes: LocalSand
     }
 
 
-async def test_the_network_is_there_only_when_asked_for(place: Place) -> None:
+ASK = 'node -e "fetch(process.argv[1]).then((answer) => answer.text()).then(console.log, () => process.exit(7))" '
+
+
+@asynccontextmanager
+async def answering(words: bytes) -> AsyncIterator[int]:
+    """An HTTP server of this host that says something; yields its port."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%b" % (len(words), words))
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        yield server.sockets[0].getsockname()[1]
+
+
+async def test_installs_reach_neither_this_host_nor_the_network_behind_it(place: Place) -> None:
     await place.create({})
-    server = await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    events = "on('error', () => process.exit(7)).on('close', () => process.exit())"
-    connect = f"node -e \"require('net').connect({port}, '127.0.0.1').{events}\""
-    async with server:
-        assert (await place.run(connect, network=True)).code == 0
-        assert (await place.run(connect)).code == 7
+    async with answering(b"secret") as port:
+        directly = f"node -e \"require('net').connect({port}, '127.0.0.1').on('error', () => process.exit(7))\""
+        assert (await place.run(directly, network=True)).code == 7
+        assert (await place.run(f"{ASK} http://127.0.0.1:{port}/", network=True)).code == 7
+        assert (await place.run(f"{ASK} http://localhost:{port}/", network=True)).code == 7
+    assert (await place.run(f"{ASK} http://169.254.169.254/latest/meta-data/", network=True)).code == 7
+    assert (await place.run(f"{ASK} http://203.0.113.9:26/", network=True)).code == 7
+    said = "\n".join(place.lines)
+    assert f"network: 127.0.0.1:{port} was not reached: The host 127.0.0.1 has the address 127.0.0.1" in said
+    assert "169.254.169.254:80 was not reached" in said
+    assert "installs may not use port 26" in said
+    assert "secret" not in said
+
+
+async def test_the_network_that_an_operator_allows_is_there_for_installs_and_never_for_builds(tmp_path: Path) -> None:
+    sandboxes = LocalSandboxes(tmp_path / ("long" * 30) / "data", networks_of("127.0.0.0/8"))
+    place = await Place(sandboxes).create({})
+    async with answering(b"a package") as port:
+        assert await place.output_of(f"{ASK} http://127.0.0.1:{port}/x?y", network=True) == "a package"
+        assert (await place.run(f"{ASK} http://127.0.0.1:{port}/x?y")).code == 7
+    assert (await place.run("exit 3", network=True)).code == 3
+    assert not list((tmp_path / ("long" * 30) / "data" / "sandboxes" / "one").glob("egress-*"))
+    await sandboxes.destroy("one")
+
+
+async def test_the_host_s_own_registry_is_reached_wherever_it_is(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with answering(b"{}") as port:
+        monkeypatch.setenv("npm_config_registry", f"http://localhost:{port}/")
+        await place.create({})
+        assert await place.output_of(f"{ASK} http://localhost:{port}/is-number", network=True) == "{}"
+        assert (await place.run(f"{ASK} http://127.0.0.1:{port}/is-number", network=True)).code == 7
 
 
 async def test_commands_are_not_root_on_the_host_and_have_no_rights(place: Place, token: str) -> None:
@@ -789,6 +831,14 @@ async def test_other_package_managers_install(place: Place, manager: str, versio
     assert (await place.run(USE, tools=tools)).code == 0
     if version:
         assert await place.output_of(f"{manager} --version", tools=tools) == version
+
+
+async def test_a_newer_yarn_installs(place: Place) -> None:
+    await place.create({"package.json": PACKAGE, ".yarnrc.yml": b"nodeLinker: node-modules\n"})
+    tools = ("yarn", "4.9.2")
+    exit = await place.run("yarn install --no-immutable", network=True, timeout=200, tools=tools)
+    assert exit.code == 0, place.lines
+    assert (await place.run(USE)).code == 0
 
 
 @pytest.mark.parametrize("tools", [("pip", ""), ("pnpm", "latest"), ("npm", "1.0.0; reboot"), ("bun", "9999.0.0")])

@@ -16,10 +16,10 @@ from services.edge.workers.carrying import ClientGone
 from services.edge.workers.outbound import Outbound
 from services.edge.workers.places import own_place, remove_place
 from shared.adapters.workerd.config import ASSETS, BINDING_HEADER
-from shared.adapters.workerd.process import listening, socket_path
 from shared.asgi import Receive, Scope, Send
 from shared.http_service import HttpService, live
 from shared.networks import Network
+from shared.unix_sockets import listening, socket_path
 
 FromFiles = Callable[[Release, tuple[str, ...], Request], Awaitable[Answer]]
 

@@ -1,11 +1,9 @@
 """One Worker as a process: workerd in a sandbox of its own, without a network, with little memory, of low priority."""
 
 import asyncio
-import os
-import socket
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,10 +18,10 @@ from shared.adapters.sandboxes.local.programs import WORKERD
 from shared.adapters.workerd.config import EDGE_SOCKET, Configuration
 from shared.blobs import load
 from shared.ports import Fence, Objects
+from shared.unix_sockets import listening, socket_path
 
 DATA_BYTES = 768 << 20
 """What a process may write to; workerd itself sets 512 MiB of it aside for compiled code, which it hardly uses."""
-_BACKLOG = 1024
 _LAST_LINES = 20
 _READ_SECONDS = 1.0
 _NICE = 10
@@ -90,26 +88,6 @@ async def _write(folder: Path, configuration: Configuration, objects: Objects) -
         data = await load(objects, module.digest, name)
         await asyncio.to_thread(replace_file, folder / name, data)
     await asyncio.to_thread(replace_file, folder / _CONFIG, configuration.text.encode())
-
-
-@contextmanager
-def socket_path(folder: Path) -> Iterator[str]:
-    """Yield a path of the folder that is short: a socket's address has room for about a hundred bytes."""
-    descriptor = os.open(folder, os.O_PATH | os.O_DIRECTORY)
-    try:
-        yield f"/proc/self/fd/{descriptor}"
-    finally:
-        os.close(descriptor)
-
-
-@contextmanager
-def listening(path: str) -> Iterator[socket.socket]:
-    """Listen at a path for whoever may enter its folder."""
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(path)
-        Path(path).chmod(0o666)
-        listener.listen(_BACKLOG)
-        yield listener
 
 
 def _command(host: Host, made: SandboxFolder, edge: Path, environment: dict[str, str], descriptor: int) -> Command:

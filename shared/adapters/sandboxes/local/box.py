@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from shared.adapters.sandboxes.local.egress import FOLDER_INSIDE, proxied
 from shared.adapters.sandboxes.local.folder import UID_INSIDE
 from shared.adapters.sandboxes.local.programs import Program
 from shared.adapters.sandboxes.local.registry import Registry
@@ -37,6 +38,7 @@ class Box:
         tool, tool_folder: package manager or program on PATH, and where it is installed if not in `node`.
         python: bubblewrap arguments that put this service's Python on PATH.
         registry: how to reach the package registry; None = no network.
+        egress: folder with the socket that is the only way out; "" = with a registry, the host's own network.
         certificates: folder with the registry's certificate files by variable name.
         env: the command's own variables.
         cwd: folder below /project to start in.
@@ -51,6 +53,7 @@ class Box:
     tool_folder: str | None = None
     python: tuple[str, ...] = ()
     registry: Registry | None = None
+    egress: str = ""
     certificates: str = ""
     env: Mapping[str, str] = field(default_factory=dict)
     cwd: str = "."
@@ -64,7 +67,7 @@ class Box:
         return [
             *("--unshare-all", "--unshare-user", "--disable-userns", "--die-with-parent", "--new-session"),
             *("--clearenv", "--cap-drop", "ALL", "--uid", inside, "--gid", inside, "--hostname", "sandbox"),
-            *(("--share-net",) if self.registry else ()),
+            *(("--share-net",) if self.registry and not self.egress else ()),
         ]
 
     def _etc(self) -> list[str]:
@@ -93,13 +96,16 @@ class Box:
         places = [*self.project, "--bind", self.home, "/home/build"] if self.home else [*self.project]
         if self.cache:
             places += ["--bind", self.cache, "/cache"]
+        if self.egress:
+            places += ["--ro-bind", self.egress, FOLDER_INSIDE]
         return places
 
     def _ends(self) -> list[str]:
         variables = {**_QUIET, **(self.tool.variables if self.tool else {})}
         if self.registry:
             files = {name: f"/etc/registry/{name}" for name in self.registry.certificates}
-            variables |= self.registry.variables | files
+            variables |= proxied(self.registry.variables) if self.egress else self.registry.variables
+            variables |= files
         home = "/home/build" if self.home else "/tmp"
         variables |= {**self.env, "PATH": _PATH, "HOME": home}
         settings = [part for name, value in variables.items() for part in ("--setenv", name, value)]

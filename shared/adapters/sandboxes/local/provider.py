@@ -2,12 +2,13 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from shared.adapters.sandboxes.local.box import Box
 from shared.adapters.sandboxes.local.command import Command, run_command
+from shared.adapters.sandboxes.local.egress import Egress, with_egress
 from shared.adapters.sandboxes.local.files import is_relative, make_folder
 from shared.adapters.sandboxes.local.folder import Meta, SandboxFolder, checked_name
 from shared.adapters.sandboxes.local.host import Places, command_places, this_host
@@ -17,9 +18,11 @@ from shared.adapters.sandboxes.local.leftovers import remove_leftovers
 from shared.adapters.sandboxes.local.output import collect_files, find_line, tar_line
 from shared.adapters.sandboxes.local.programs import Program
 from shared.adapters.sandboxes.local.python import python_folders, python_mounts
+from shared.adapters.sandboxes.local.registry import Registry
 from shared.adapters.sandboxes.local.source import write_source
 from shared.adapters.sandboxes.local.toolchains import Tool, describe, tool_of
 from shared.contracts.errors import ZepidError
+from shared.networks import Network
 from shared.ports import PYTHON, Exit, Fence, Manifest, Objects, OnOutput, OutputFile, Run
 
 _LOOK_SECONDS = 60.0
@@ -30,10 +33,12 @@ class LocalSandboxes:
 
     Args:
         data: the folder for sandboxes, caches and tools; made when missing.
+        allowed: networks that installs may reach although they are not public.
     """
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Path, allowed: Sequence[Network] = ()) -> None:
         self._host = this_host(data)
+        self._allowed = allowed
         self._installer = Installer(self._host)
         self._probed = False
         self._probing = asyncio.Lock()
@@ -69,7 +74,8 @@ class LocalSandboxes:
     async def run(self, name: str, fence: Fence, run: Run, on_output: OnOutput) -> Exit:
         """Run one command to its end; its whole process tree is dead when this returns or raises."""
         _check(run)
-        if run.tools == PYTHON:
+        is_ours = run.tools == PYTHON
+        if is_ours:
             command = await asyncio.to_thread(self._python_command, self._folder(name), fence, run.shell)
         else:
             tool = tool_of(run.tools)
@@ -77,7 +83,17 @@ class LocalSandboxes:
             command = await asyncio.to_thread(self._command, self._folder(name), fence, run.shell, tool)
         registry = self._installer.registry if run.network else None
         command.box = replace(command.box, env=run.env, cwd=run.cwd, registry=registry)
+        if registry and not is_ours:
+            return await self._run_by_proxy(command, registry, run.timeout, on_output)
         return await run_command(command, run.timeout, on_output)
+
+    async def _run_by_proxy(self, command: Command, registry: Registry, timeout: float, on_output: OnOutput) -> Exit:
+        """Run a command that is not ours with a network: it reaches the registry and public addresses only."""
+        async with Egress(registry, self._allowed, on_output).open(command.folder.path) as egress:
+            command.places = replace(command.places, folders=command.places.folders | {"egress": egress})
+            command.box = replace(command.box, egress=command.places.at("egress"))
+            command.argv = with_egress(command.argv)
+            return await run_command(command, timeout, on_output)
 
     async def collect(self, name: str, fence: Fence, folder: str) -> AsyncIterator[OutputFile]:
         """Read the regular files below a folder of the project (links followed within it)."""
