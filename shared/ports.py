@@ -122,7 +122,7 @@ class Run:
         shell: the line, run by `sh -c`.
         cwd: folder relative to the project's root.
         env: variables besides the sandbox's own PATH and HOME.
-        network: whether it may reach the package registry and public addresses (installs) or nothing (builds).
+        hosts: names of the hosts that it may reach, `*.example.com` for those below one; none: it has no network.
         tools: package manager and exact version ("" = default) to put on PATH, e.g. ("pnpm", "10.1.0"); or `PYTHON`,
             or `BUNDLER`.
         timeout: seconds until it is killed.
@@ -132,10 +132,12 @@ class Run:
     timeout: float
     cwd: str = "."
     env: Mapping[str, str] = field(default_factory=dict)
-    network: bool = False
+    hosts: tuple[str, ...] = ()
     tools: tuple[str, str] | None = None
 
 
+ANY_HOST = ("*",)
+"""The package registry, and every host with a public address."""
 PYTHON = ("python", "")
 """The tool that is this service's own Python, with the packages it needs and `shared`, for programs of ours."""
 BUNDLER = ("esbuild", "")
@@ -144,11 +146,19 @@ BUNDLER = ("esbuild", "")
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """How a command ended: its exit code, and whether the time limit or a full disk ended it."""
+    """How a command ended.
+
+    Attributes:
+        code: its exit code.
+        timed_out: the time limit ended it.
+        out_of_memory: it took more memory than there is.
+        used_network: it has reached another host, so what it made may come out otherwise the next time.
+    """
 
     code: int
     timed_out: bool = False
     out_of_memory: bool = False
+    used_network: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,8 +94,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         workers_per_organization: of these, Workers of one organisation.
         worker_allowed_networks: networks such as `10.1.0.0/16`, separated by commas, that Workers may reach besides
             public addresses.
-        install_allowed_networks: networks such as `10.1.0.0/16`, separated by commas, that installs of dependencies may
+        sandbox_allowed_networks: networks such as `10.1.0.0/16`, separated by commas, that installs and builds may
             reach besides public addresses and the registry of the host's own npm settings.
+        build_allowed_hosts: names of hosts that builds may reach, separated by commas, `*.example.com` for those below
+            one, `*` for every public one; by default builds have no network.
         git_allowed_networks: networks such as `10.1.0.0/16`, separated by commas, whose git servers may be asked
             besides public ones, without encryption, too.
         templates_dir: folder with the platform's project templates, `<template type>.json` each.
@@ -132,7 +134,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     workers_at_once: Positive = 32
     workers_per_organization: Positive = 8
     worker_allowed_networks: str = ""
-    install_allowed_networks: str = ""
+    sandbox_allowed_networks: str = ""
+    build_allowed_hosts: str = ""
     git_allowed_networks: str = ""
     templates_dir: str = ""
     allowed_origins: Origins = ""
@@ -193,7 +196,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         """Refuse what only fails much later; raises ValueError."""
         if not all(map(_is_encryption_key, self.encryption_key_list)):
             raise ValueError("each key must be 32 bytes as URL-safe Base64")
-        _ = self.webhook_networks, self.worker_networks, self.install_networks
+        _ = self.webhook_networks, self.worker_networks, self.sandbox_networks
         _ = self.dns_server_list
         networks_of(self.git_allowed_networks)
 
@@ -241,9 +244,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return networks_of(self.webhook_allowed_networks)
 
     @property
-    def install_networks(self) -> tuple[Network, ...]:
+    def build_hosts(self) -> tuple[str, ...]:
+        """The hosts that builds may reach."""
+        return tuple(name for part in self.build_allowed_hosts.split(",") if (name := part.strip()))
+
+    @property
+    def sandbox_networks(self) -> tuple[Network, ...]:
         """The networks that installs may reach although they are not public."""
-        return networks_of(self.install_allowed_networks)
+        return networks_of(self.sandbox_allowed_networks)
 
     @property
     def worker_networks(self) -> tuple[Network, ...]:

@@ -22,7 +22,7 @@ from shared.adapters.sandboxes.local.registry import registry_of
 from shared.adapters.sandboxes.noop import NoopSandboxes
 from shared.contracts.errors import ZepidError
 from shared.networks import networks_of
-from shared.ports import PYTHON, Entry, Exit, Fence, Manifest, OutputFile, Run, Sandboxes
+from shared.ports import ANY_HOST, PYTHON, Entry, Exit, Fence, Manifest, OutputFile, Run, Sandboxes
 
 FENCE = Fence(0, 0, 0, 1)
 HIGHER = Fence(0, 0, 0, 2)
@@ -590,7 +590,7 @@ async def test_an_unsafe_name_is_refused(sandboxes: LocalSandboxes, name: str) -
 async def test_the_worker_s_environment_is_invisible(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("POSTGRES_URL", "sentinel-secret")
     await place.create({})
-    seen = await place.output_of("env; cat /proc/*/environ /proc/*/cmdline | tr '\\0' '\\n'", network=True)
+    seen = await place.output_of("env; cat /proc/*/environ /proc/*/cmdline | tr '\\0' '\\n'", hosts=ANY_HOST)
     assert "HOME=/home/build" in seen
     assert "sentinel-secret" not in seen
     assert "POSTGRES_URL" not in seen
@@ -640,15 +640,15 @@ async def test_installs_reach_neither_this_host_nor_the_network_behind_it(place:
     await place.create({})
     async with answering(b"secret") as port:
         directly = f"node -e \"require('net').connect({port}, '127.0.0.1').on('error', () => process.exit(7))\""
-        assert (await place.run(directly, network=True)).code == 7
-        assert (await place.run(f"{ASK} http://127.0.0.1:{port}/", network=True)).code == 7
-        assert (await place.run(f"{ASK} http://localhost:{port}/", network=True)).code == 7
-    assert (await place.run(f"{ASK} http://169.254.169.254/latest/meta-data/", network=True)).code == 7
-    assert (await place.run(f"{ASK} http://203.0.113.9:26/", network=True)).code == 7
+        assert (await place.run(directly, hosts=ANY_HOST)).code == 7
+        assert (await place.run(f"{ASK} http://127.0.0.1:{port}/", hosts=ANY_HOST)).code == 7
+        assert (await place.run(f"{ASK} http://localhost:{port}/", hosts=ANY_HOST)).code == 7
+    assert (await place.run(f"{ASK} http://169.254.169.254/latest/meta-data/", hosts=ANY_HOST)).code == 7
+    assert (await place.run(f"{ASK} http://203.0.113.9:26/", hosts=ANY_HOST)).code == 7
     said = "\n".join(place.lines)
     assert f"network: 127.0.0.1:{port} was not reached: The host 127.0.0.1 has the address 127.0.0.1" in said
     assert "169.254.169.254:80 was not reached" in said
-    assert "installs may not use port 26" in said
+    assert "port 26 is closed" in said
     assert "secret" not in said
 
 
@@ -656,10 +656,25 @@ async def test_the_network_that_an_operator_allows_is_there_for_installs_and_nev
     sandboxes = LocalSandboxes(tmp_path / ("long" * 30) / "data", networks_of("127.0.0.0/8"))
     place = await Place(sandboxes).create({})
     async with answering(b"a package") as port:
-        assert await place.output_of(f"{ASK} http://127.0.0.1:{port}/x?y", network=True) == "a package"
+        assert await place.output_of(f"{ASK} http://127.0.0.1:{port}/x?y", hosts=ANY_HOST) == "a package"
         assert (await place.run(f"{ASK} http://127.0.0.1:{port}/x?y")).code == 7
-    assert (await place.run("exit 3", network=True)).code == 3
+    assert (await place.run("exit 3", hosts=ANY_HOST)).code == 3
     assert not list((tmp_path / ("long" * 30) / "data" / "sandboxes" / "one").glob("egress-*"))
+    await sandboxes.destroy("one")
+
+
+async def test_a_command_reaches_the_named_hosts_only_and_it_is_known_whether_it_did(tmp_path: Path) -> None:
+    sandboxes = LocalSandboxes(tmp_path, networks_of("127.0.0.0/8"))
+    place = await Place(sandboxes).create({})
+    async with answering(b"data") as port:
+        address = f"http://localhost:{port}/"
+        for hosts in (("localhost",), ("a.example.com", "LOCALHOST")):
+            assert (await place.run(ASK + address, hosts=hosts)).used_network
+        assert place.lines == ["data", "data"]
+        refused = await place.run(ASK + address, hosts=("other", "*.localhost"))
+        assert (refused.code, refused.used_network) == (7, False)
+        assert "localhost is not among the hosts that it may reach" in place.lines[-1]
+    assert not (await place.run("true", hosts=("localhost",))).used_network
     await sandboxes.destroy("one")
 
 
@@ -667,8 +682,8 @@ async def test_the_host_s_own_registry_is_reached_wherever_it_is(place: Place, m
     async with answering(b"{}") as port:
         monkeypatch.setenv("npm_config_registry", f"http://localhost:{port}/")
         await place.create({})
-        assert await place.output_of(f"{ASK} http://localhost:{port}/is-number", network=True) == "{}"
-        assert (await place.run(f"{ASK} http://127.0.0.1:{port}/is-number", network=True)).code == 7
+        assert await place.output_of(f"{ASK} http://localhost:{port}/is-number", hosts=ANY_HOST) == "{}"
+        assert (await place.run(f"{ASK} http://127.0.0.1:{port}/is-number", hosts=ANY_HOST)).code == 7
 
 
 async def test_commands_are_not_root_on_the_host_and_have_no_rights(place: Place, token: str) -> None:
@@ -812,7 +827,7 @@ USE = "node -e \"process.exit(require('is-number')(7) ? 0 : 1)\""
 
 async def test_npm_ci_installs_and_its_layer_replaces_the_next_install(place: Place) -> None:
     await place.create({"package.json": PACKAGE, "package-lock.json": LOCK})
-    exit = await place.run("npm ci", network=True, timeout=120)
+    exit = await place.run("npm ci", hosts=ANY_HOST, timeout=120)
     assert exit.code == 0, place.lines
     await place.sandboxes.keep_layer("one", FENCE, "installed")
     await place.sandboxes.reset("one", FENCE)
@@ -826,7 +841,7 @@ async def test_npm_ci_installs_and_its_layer_replaces_the_next_install(place: Pl
 async def test_other_package_managers_install(place: Place, manager: str, version: str) -> None:
     await place.create({"package.json": PACKAGE})
     tools = (manager, version)
-    exit = await place.run(f"{manager} install", network=True, timeout=200, tools=tools)
+    exit = await place.run(f"{manager} install", hosts=ANY_HOST, timeout=200, tools=tools)
     assert exit.code == 0, place.lines
     assert (await place.run(USE, tools=tools)).code == 0
     if version:
@@ -836,7 +851,7 @@ async def test_other_package_managers_install(place: Place, manager: str, versio
 async def test_a_newer_yarn_installs(place: Place) -> None:
     await place.create({"package.json": PACKAGE, ".yarnrc.yml": b"nodeLinker: node-modules\n"})
     tools = ("yarn", "4.9.2")
-    exit = await place.run("yarn install --no-immutable", network=True, timeout=200, tools=tools)
+    exit = await place.run("yarn install --no-immutable", hosts=ANY_HOST, timeout=200, tools=tools)
     assert exit.code == 0, place.lines
     assert (await place.run(USE)).code == 0
 

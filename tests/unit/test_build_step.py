@@ -17,7 +17,19 @@ from shared.blobs import load_manifest, store, store_manifest
 from shared.contracts.errors import ZepidError
 from shared.contracts.messages import BuildPlan, Command, Work
 from shared.contracts.outcomes import Back, Done, Outcome
-from shared.ports import DeploymentRecord, Entry, Exit, Fence, Manifest, Objects, OnOutput, OutputFile, Ports, Run
+from shared.ports import (
+    ANY_HOST,
+    DeploymentRecord,
+    Entry,
+    Exit,
+    Fence,
+    Manifest,
+    Objects,
+    OnOutput,
+    OutputFile,
+    Ports,
+    Run,
+)
 from shared.settings import Settings
 
 PLAN = BuildPlan(manager="npm", lock="package-lock.json", build="npm run build")
@@ -90,7 +102,7 @@ class ScriptedSandboxes:
         self.runs.append(run)
         code, output = self.script.get(run.shell, (0, "fine"))
         on_output("stdout", output)
-        return Exit(code)
+        return Exit(code, used_network="fetched" in output)
 
     async def collect(self, name: str, fence: Fence, folder: str) -> AsyncIterator[OutputFile]:
         for path, text in self.built.items():
@@ -226,10 +238,10 @@ async def test_a_build_installs_builds_and_stores_its_output(bench: Bench) -> No
     assert await bench.artifact(outcome) == {"index.html", "assets/main.js"}
     install, run = bench.sandboxes.runs
     assert install.shell.startswith("npm ci ")
-    assert install.network
+    assert install.hosts == ANY_HOST
     assert "NODE_ENV" not in install.env
     assert run.shell == "npm run build"
-    assert not run.network
+    assert not run.hosts
     assert run.env["NODE_ENV"] == "production"
     assert bench.sandboxes.resets == 1
     assert "stored 2 files" in bench.log
@@ -282,6 +294,18 @@ async def test_after_going_back_a_build_is_done_for_real(bench: Bench) -> None:
     await bench.build()
     await bench.build(epoch=1)
     assert bench.sandboxes.shells.count("npm run build") == 2
+
+
+async def test_a_build_that_used_the_network_is_done_again(bench: Bench) -> None:
+    bench.ports = replace(bench.ports, settings=Settings(build_allowed_hosts="cms.example.com, *.example.org"))
+    await bench.build()
+    assert bench.sandboxes.runs[-1].hosts == ("cms.example.com", "*.example.org")
+    await bench.build()
+    assert bench.sandboxes.shells.count(PLAN.build) == 1
+    bench.sandboxes.script = {PLAN.build: (0, "fetched posts")}
+    for times in (2, 3):
+        await bench.build({**SOURCE, "posts.js": "2"})
+        assert bench.sandboxes.shells.count(PLAN.build) == times
 
 
 async def test_an_earlier_build_whose_manifest_is_gone_is_not_released(bench: Bench) -> None:

@@ -21,6 +21,7 @@ RECORDED = {
     )
 }
 MISSING, TYPE, SYNTAX = "BUILD_DEPENDENCY_MISSING", "BUILD_TYPE_ERROR", "BUILD_SYNTAX_ERROR"
+NETWORK = "BUILD_NETWORK_REFUSED"
 FAILED, SCRIPT = "BUILD_COMMAND_FAILED", "BUILD_SCRIPT_MISSING"
 INSTALL, LOCK, REGISTRY = "BUILD_INSTALL_FAILED", "BUILD_LOCKFILE_OUTDATED", "BUILD_REGISTRY_UNAVAILABLE"
 
@@ -40,6 +41,7 @@ EXPECTED: list[tuple[str, str, str | None, int | None, str]] = [
     ("esbuild_syntax", SYNTAX, "src/index.js", 1, 'Unexpected ";"'),
     ("esm2", MISSING, "b.mjs", None, "the package 'nope-pkg' is imported, but not installed by npm"),
     ("heap", "BUILD_OUT_OF_MEMORY", None, None, "`npm run build` ran out of memory"),
+    ("next_font", NETWORK, None, None, "the font Geist could not be fetched from Google Fonts"),
     ("next_missing", MISSING, "app/page.tsx", 1, "the package 'nope-pkg' is imported, but not installed by npm"),
     (
         "next_missing_webpack",
@@ -51,6 +53,8 @@ EXPECTED: list[tuple[str, str, str | None, int | None, str]] = [
     ("next_syntax", SYNTAX, "app/page.tsx", 1, "Expression expected"),
     ("next_syntax_webpack", SYNTAX, "app/page.tsx", 1, "Expression expected"),
     ("next_type", TYPE, "app/page.tsx", 1, "Type 'string' is not assignable to type 'number'. (TS2322)"),
+    ("node_fetch_offline", NETWORK, None, None, "the build could not reach api.example.com"),
+    ("node_https_offline", NETWORK, None, None, "the build could not reach api.example.com"),
     ("nodesyntax", SYNTAX, "c.cjs", 1, "Unexpected token ';'"),
     ("nodethrow", FAILED, "c.cjs", 1, "Error: no API key"),
     ("npm_127", MISSING, None, None, "the command vite was not found: no installed package brings it"),

@@ -13,7 +13,7 @@ from services.steps.build.masking import Mask, MaskedLines
 from shared.contracts.errors import ZepidError
 from shared.contracts.messages import BuildPlan, Command
 from shared.pipeline import BY_NAME
-from shared.ports import Exit, Manifest, Ports, Run
+from shared.ports import ANY_HOST, Exit, Manifest, Ports, Run
 
 KEPT_LINES = 400
 KEPT_COLUMNS = 2000
@@ -85,7 +85,9 @@ class Attempt:
     async def run(
         self, phase: Phase, shell: str, cwd: str, env: Mapping[str, str], tools: tuple[str, str] | None = None
     ) -> Finished:
-        """Run a command to its end, each line into the log; only installs reach the network.
+        """Run a command to its end, each line into the log.
+
+        Installs reach the network, builds the hosts that the operator allows, tools of ours nothing.
 
         Without `tools` it finds those of the plan.
 
@@ -105,9 +107,10 @@ class Attempt:
 
         self.say(f"$ {shell}")
         began = time.monotonic()
+        hosts = ANY_HOST if phase == "install" else () if tools else self.ports.settings.build_hosts
         if tools is None and self.plan.manager != "none":
             tools = self.plan.manager, self.plan.manager_version
-        run = Run(shell, self._limit(phase), cwd, env, network=phase == "install", tools=tools)
+        run = Run(shell, self._limit(phase), cwd, env, hosts, tools)
         try:
             exit = await self.ports.sandboxes.run(self.sandbox, self.ports.fence, run, on_output)
         finally:

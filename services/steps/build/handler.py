@@ -64,7 +64,8 @@ async def _built(attempt: Attempt) -> Done:
     files = await _files(attempt, built)
     worker = await make_worker(attempt, attempt.plan.worker) if attempt.plan.worker else None
     artifact = await store_release(attempt, files, worker)
-    await ports.objects.put(key, artifact.encode())
+    if not (built and built.exit.used_network):
+        await ports.objects.put(key, artifact.encode())
     return _done(command, artifact, "built")
 
 

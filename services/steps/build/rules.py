@@ -177,6 +177,23 @@ _SYNTAX = tuple(
     )
 )
 
+_HOST = r"(?P<name>[\w.-]+)"
+_NETWORK = (
+    _rule(
+        "BUILD_NETWORK_REFUSED",
+        r"^Failed to fetch (?:font )?`?(?P<name>[^`\n]{1,80}?)`? from Google Fonts",
+        "the font {name} could not be fetched from Google Fonts",
+    ),
+    _rule("BUILD_NETWORK_REFUSED", r"^network: (?P<name>\S+) was not reached: (?P<text>.+)$", "{name}: {text}"),
+    *(
+        _rule("BUILD_NETWORK_REFUSED", pattern, "the build could not reach {name}")
+        for pattern in (
+            rf"\b(?:getaddrinfo|query\w+) (?:EAI_AGAIN|ENOTFOUND) {_HOST}",
+            rf"Could not resolve host: {_HOST}",
+        )
+    ),
+)
+
 _OTHER = tuple(
     _rule("BUILD_COMMAND_FAILED", pattern)
     for pattern in (
@@ -191,4 +208,4 @@ _OTHER = tuple(
     )
 )
 
-BUILD = (*_SCRIPT, *_IMPORTS, *_TYPES, *_SYNTAX, *_OTHER)
+BUILD = (*_SCRIPT, *_IMPORTS, *_TYPES, *_SYNTAX, *_NETWORK, *_OTHER)

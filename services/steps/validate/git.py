@@ -6,7 +6,7 @@ from shared.blobs import first_missing, store_manifest
 from shared.contracts.errors import CODES, ZepidError
 from shared.contracts.messages import Command
 from shared.git.report import Assignment, Report
-from shared.ports import PYTHON, Exit, Manifest, Ports, Run
+from shared.ports import ANY_HOST, PYTHON, Exit, Manifest, Ports, Run
 from shared.source_origin import SourceOrigin, SourceTree
 from shared.stored_files import store_files
 from shared.telemetry import log
@@ -73,7 +73,7 @@ async def _run(name: str, ports: Ports, origin: SourceOrigin) -> Report:
         _PROGRAM,
         timeout=FETCH_SECONDS,
         env={"ZEPID_GIT": msgspec.json.encode(assignment).decode()},
-        network=True,
+        hosts=ANY_HOST,
         tools=PYTHON,
     )
     ended = await ports.sandboxes.run(name, ports.fence, run, lambda stream, line: printed.append(line))

@@ -12,4 +12,4 @@ def open_sandboxes(settings: Settings) -> Sandboxes:
         return NoopSandboxes()
     from shared.adapters.sandboxes.local.provider import LocalSandboxes
 
-    return LocalSandboxes(settings.data_path, settings.install_networks)
+    return LocalSandboxes(settings.data_path, settings.sandbox_networks)

@@ -9,6 +9,7 @@ import base64
 import uuid
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -56,12 +57,18 @@ class Egress:
 
     Args:
         registry: the host's own way to the registry.
+        hosts: names of the hosts that it may reach, as `Run` has them.
         allowed: networks that may be reached although they are not public.
         say: is told what was refused, as a line of the command's output.
+
+    Attributes:
+        was_used: whether another host was reached.
     """
 
-    def __init__(self, registry: Registry, allowed: Sequence[Network], say: OnOutput) -> None:
+    def __init__(self, registry: Registry, hosts: Sequence[str], allowed: Sequence[Network], say: OnOutput) -> None:
+        self.was_used = False
         self._registry = registry
+        self._hosts = [host.lower() for host in hosts]
         self._allowed = allowed
         self._say = say
         self._serving: set[asyncio.Task[None]] = set()
@@ -114,12 +121,15 @@ class Egress:
             self._say("stderr", f"network: {wanted.host}:{wanted.port} was not reached: {reason}")
             writer.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
             raise ConnectionRefusedError(reason) from error
+        self.was_used = True
         (outside if wanted.head else writer).write(wanted.head or b"HTTP/1.1 200 Connection established\r\n\r\n")
         return answers, outside
 
     async def _connect(self, host: str, port: int) -> _Streams:
+        if not any(map(partial(_is_named, host), self._hosts)):
+            raise ConnectionRefusedError(f"{host} is not among the hosts that it may reach")
         if port < 1024 and port not in _LOW_PORTS:
-            raise ConnectionRefusedError(f"installs may not use port {port}")
+            raise ConnectionRefusedError(f"port {port} is closed")
         is_registry = (host, port) in self._registry.endpoints
         addresses = [host] if is_registry else await public_addresses(host, port, self._allowed)
         if proxy := self._registry.proxy_for(host):
@@ -156,6 +166,10 @@ class _Wanted(NamedTuple):
         path = (url.path or "/") + (f"?{url.query}" if url.query else "")
         sent = "\r\n".join([f"{method} {path} {version}", *kept, "Connection: close", "", ""])
         return cls(url.hostname, url.port or 80, sent.encode("latin-1"))
+
+
+def _is_named(host: str, name: str) -> bool:
+    return name in ("*", host) or (name.startswith("*.") and host.endswith(name[1:]))
 
 
 async def _through(proxy: str, host: str, port: int) -> _Streams:

@@ -33,7 +33,7 @@ class LocalSandboxes:
 
     Args:
         data: the folder for sandboxes, caches and tools; made when missing.
-        allowed: networks that installs may reach although they are not public.
+        allowed: networks that installs and builds may reach although they are not public.
     """
 
     def __init__(self, data: Path, allowed: Sequence[Network] = ()) -> None:
@@ -81,19 +81,21 @@ class LocalSandboxes:
             tool = tool_of(run.tools)
             await self._installer.install(tool)
             command = await asyncio.to_thread(self._command, self._folder(name), fence, run.shell, tool)
-        registry = self._installer.registry if run.network else None
+        registry = self._installer.registry if run.hosts else None
         command.box = replace(command.box, env=run.env, cwd=run.cwd, registry=registry)
         if registry and not is_ours:
-            return await self._run_by_proxy(command, registry, run.timeout, on_output)
+            return await self._run_by_proxy(command, registry, run, on_output)
         return await run_command(command, run.timeout, on_output)
 
-    async def _run_by_proxy(self, command: Command, registry: Registry, timeout: float, on_output: OnOutput) -> Exit:
-        """Run a command that is not ours with a network: it reaches the registry and public addresses only."""
-        async with Egress(registry, self._allowed, on_output).open(command.folder.path) as egress:
-            command.places = replace(command.places, folders=command.places.folders | {"egress": egress})
+    async def _run_by_proxy(self, command: Command, registry: Registry, run: Run, on_output: OnOutput) -> Exit:
+        """Run a command that is not ours with a network: a proxy decides what it reaches."""
+        egress = Egress(registry, run.hosts, self._allowed, on_output)
+        async with egress.open(command.folder.path) as folder:
+            command.places = replace(command.places, folders=command.places.folders | {"egress": folder})
             command.box = replace(command.box, egress=command.places.at("egress"))
             command.argv = with_egress(command.argv)
-            return await run_command(command, timeout, on_output)
+            exit = await run_command(command, run.timeout, on_output)
+        return replace(exit, used_network=egress.was_used)
 
     async def collect(self, name: str, fence: Fence, folder: str) -> AsyncIterator[OutputFile]:
         """Read the regular files below a folder of the project (links followed within it)."""
