@@ -94,6 +94,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         workers_per_organization: of these, Workers of one organisation.
         worker_allowed_networks: networks such as `10.1.0.0/16`, separated by commas, that Workers may reach besides
             public addresses.
+        sandbox_memory: MiB that one command of a build may have with all that it starts.
+        sandbox_threads: threads that it may have.
         sandbox_allowed_networks: networks such as `10.1.0.0/16`, separated by commas, that installs and builds may
             reach besides public addresses and the registry of the host's own npm settings.
         build_allowed_hosts: names of hosts that builds may reach, separated by commas, `*.example.com` for those below
@@ -134,6 +136,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     workers_at_once: Positive = 32
     workers_per_organization: Positive = 8
     worker_allowed_networks: str = ""
+    sandbox_memory: Positive = 4096
+    sandbox_threads: Positive = 2000
     sandbox_allowed_networks: str = ""
     build_allowed_hosts: str = ""
     git_allowed_networks: str = ""

@@ -16,6 +16,7 @@ from blake3 import blake3
 
 from shared.adapters.sandboxes.local import LocalSandboxes
 from shared.adapters.sandboxes.local.layers import KEPT
+from shared.adapters.sandboxes.local.limits import Limits
 from shared.adapters.sandboxes.local.lines import LINE_LIMIT
 from shared.adapters.sandboxes.local.processes import boot_id
 from shared.adapters.sandboxes.local.registry import registry_of
@@ -305,6 +306,25 @@ async def test_background_processes_end_with_their_command(place: Place, token: 
     await place.create({})
     assert await place.run(f"setsid sleep {token} & exec >&- 2>&-") == Exit(0)
     assert processes_with(token) == []
+
+
+async def test_a_command_that_takes_too_much_of_the_host_is_ended_alone(tmp_path: Path) -> None:
+    sandboxes = LocalSandboxes(tmp_path, limits=Limits(memory=300 << 20, threads=200))
+    one, other = await Place(sandboxes).create({}), await Place(sandboxes, "other").create({})
+    neighbour = asyncio.create_task(other.run("for n in 1 2 3 4 5 6 7 8; do sleep 0.5 & wait; done; echo done"))
+    bomb = 'node -e "const kept = []; setInterval(() => kept.push(Buffer.alloc(20e6, 1)), 10)"'
+    exit = await one.run(bomb)
+    assert (exit.code, exit.out_of_memory) == (137, True)
+    assert "MiB of memory; 300 MiB are allowed" in one.lines[-1]
+    await one.run("b() { b & b & wait; }; b", timeout=20)
+    spawn = "require('child_process').spawn('sleep', ['60']).on('error', () => 0)"
+    exit = await one.run(f'node -e "setInterval(() => {{ try {{ {spawn} }} catch {{}} }}, 1)"')
+    assert (exit.code, exit.out_of_memory) == (137, False)
+    assert "200 threads, as many as are allowed" in one.lines[-1]
+    assert (await neighbour).code == 0
+    assert other.lines == ["done"]
+    for place in (one, other):
+        await sandboxes.destroy(place.name)
 
 
 async def test_the_time_limit_kills_the_whole_tree(place: Place, token: str) -> None:

@@ -10,6 +10,8 @@ def open_sandboxes(settings: Settings) -> Sandboxes:
         from shared.adapters.sandboxes.noop import NoopSandboxes
 
         return NoopSandboxes()
+    from shared.adapters.sandboxes.local.limits import Limits
     from shared.adapters.sandboxes.local.provider import LocalSandboxes
 
-    return LocalSandboxes(settings.data_path, settings.sandbox_networks)
+    limits = Limits(settings.sandbox_memory << 20, settings.sandbox_threads)
+    return LocalSandboxes(settings.data_path, settings.sandbox_networks, limits)

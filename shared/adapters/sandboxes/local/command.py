@@ -13,6 +13,7 @@ from shared.adapters.sandboxes.local import processes
 from shared.adapters.sandboxes.local.box import Box
 from shared.adapters.sandboxes.local.folder import SandboxFolder
 from shared.adapters.sandboxes.local.host import Places
+from shared.adapters.sandboxes.local.limits import DEFAULT, Limits
 from shared.adapters.sandboxes.local.lines import Lines
 from shared.adapters.sandboxes.local.processes import Process
 from shared.contracts.errors import ZepidError
@@ -141,10 +142,10 @@ class Started:
             return
 
 
-async def run_command(command: Command, timeout: float, on_output: OnOutput) -> Exit:
+async def run_command(command: Command, timeout: float, on_output: OnOutput, limits: Limits = DEFAULT) -> Exit:
     """Run a command to its end, handing on each line; raises like `Command.started` and `Started.exit`."""
     errors: list[str] = []
-    timed_out = False
+    stopped: Exit | None = None
     readers: list[asyncio.Task[None]] = []
 
     def on_line(stream: str, line: str) -> None:
@@ -158,14 +159,34 @@ async def run_command(command: Command, timeout: float, on_output: OnOutput) -> 
             for name, stream in (("stdout", process.stdout), ("stderr", process.stderr)):
                 assert stream is not None
                 readers.append(asyncio.create_task(_forward(name, stream, on_line)))
-            try:
-                async with asyncio.timeout(timeout):
-                    await process.wait()
-            except TimeoutError:
-                timed_out = True
+            stopped = await _until_stopped(command, process, timeout, limits, on_line)
     finally:
         await asyncio.gather(*readers)
-    return Exit(TIMED_OUT, timed_out=True) if timed_out else await started.exit(errors)
+    return stopped or await started.exit(errors)
+
+
+async def _until_stopped(
+    command: Command, process: asyncio.subprocess.Process, timeout: float, limits: Limits, on_line: OnOutput
+) -> Exit | None:
+    """Wait until a command has ended or has to be; return how it is ended, None where it did so by itself.
+
+    One that takes too much is not asked to stop first.
+    """
+    ending = asyncio.create_task(process.wait())
+    watching = asyncio.create_task(limits.exceeded(process.pid))
+    try:
+        done, _ = await asyncio.wait({ending, watching}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        ending.cancel()
+        watching.cancel()
+    if ending in done:
+        return None
+    if watching not in done:
+        return Exit(TIMED_OUT, timed_out=True)
+    command.grace = 0.0
+    excess = watching.result()
+    on_line("stderr", f"stopped: the command had {excess.words}")
+    return Exit(KILLED, out_of_memory=excess.of_memory)
 
 
 async def _forward(name: str, stream: asyncio.StreamReader, on_line: OnOutput) -> None:

@@ -18,7 +18,7 @@ BUILD_UID = 61234
 """The user that commands run as when this process is root; no other use of it is made."""
 
 _LIMITS = "umask 022; ulimit -c 0"
-"""Limits of every command, set before bubblewrap; memory, processes and disk belong here too."""
+"""Of every command, set before bubblewrap; what it may have of memory and threads is in `limits.py`."""
 
 _AS_USER = f"""
 read -r go || exit 125

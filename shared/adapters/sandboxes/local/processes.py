@@ -1,6 +1,7 @@
 """Processes named so that a number used again is not mistaken for the old one, and their proven end."""
 
 import os
+import re
 import select
 import signal
 import time
@@ -16,6 +17,7 @@ from shared.contracts.errors import ZepidError
 GRACE_SECONDS = 2.0
 """How long a command that is told to stop may take to end by itself."""
 _END_SECONDS = 10.0
+_OWN = re.compile(r"^(Threads|RssAnon|RssShmem):\s+(\d+)", re.MULTILINE)
 
 
 class Process(msgspec.Struct, frozen=True):
@@ -59,10 +61,21 @@ def children(process: Process) -> list[Process]:
 
 def cpu_seconds(pid: int) -> float:
     """Return the processor time that a process and all its descendants have used; 0 when it is gone."""
-    process = identify(pid)
-    tree = [process, *_descendants(process)] if process else []
-    ticks = sum(int(fields[11]) + int(fields[12]) for each in tree if (fields := _stat(each.pid)))
+    ticks = sum(int(fields[11]) + int(fields[12]) for each in _tree(pid) if (fields := _stat(each.pid)))
     return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def threads_and_bytes(pid: int, most: int) -> tuple[int, int]:
+    """Return how many threads a process and its descendants have, and how many bytes of memory of their own.
+
+    Counts no further than about `most` threads: they may become more faster than they can be counted.
+    """
+    threads = kibibytes = 0
+    for process in _tree(pid, most):
+        found = dict(_OWN.findall(_read(f"/proc/{process.pid}/status")))
+        threads += int(found.get("Threads", 0))
+        kibibytes += int(found.get("RssAnon", 0)) + int(found.get("RssShmem", 0))
+    return threads, kibibytes << 10
 
 
 def end_tree(tree: Sequence[Process], grace: float = 0.0) -> None:
@@ -100,10 +113,17 @@ def _end(process: Process, grace: float) -> None:
             raise _immortal(process)
 
 
-def _descendants(process: Process) -> list[Process]:
+def _tree(pid: int, most: int | None = None) -> list[Process]:
+    process = identify(pid)
+    return [process, *_descendants(process, most)] if process else []
+
+
+def _descendants(process: Process, most: int | None = None) -> list[Process]:
     found = [process]
     for member in found:
         found += children(member)
+        if most and len(found) > most:
+            break
     return found[1:]
 
 
@@ -151,11 +171,15 @@ def _is_dead(handle: int, seconds: float) -> bool:
 
 def _stat(pid: int) -> list[str]:
     """Return what the kernel says about a process from its state on; nothing when it is gone."""
+    return _read(f"/proc/{pid}/stat").rpartition(")")[2].split()
+
+
+def _read(path: str) -> str:
+    """Return what the kernel says about a process, "" when it is gone."""
     try:
-        text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+        return Path(path).read_text(errors="replace")
     except (FileNotFoundError, ProcessLookupError):
-        return []
-    return text.rpartition(")")[2].split()
+        return ""
 
 
 def _immortal(process: Process) -> ZepidError:

@@ -15,6 +15,7 @@ from shared.adapters.sandboxes.local.host import Places, command_places, this_ho
 from shared.adapters.sandboxes.local.installer import Installer
 from shared.adapters.sandboxes.local.layers import Layers
 from shared.adapters.sandboxes.local.leftovers import remove_leftovers
+from shared.adapters.sandboxes.local.limits import DEFAULT, Limits
 from shared.adapters.sandboxes.local.output import collect_files, find_line, tar_line
 from shared.adapters.sandboxes.local.programs import Program
 from shared.adapters.sandboxes.local.python import python_folders, python_mounts
@@ -34,11 +35,13 @@ class LocalSandboxes:
     Args:
         data: the folder for sandboxes, caches and tools; made when missing.
         allowed: networks that installs and builds may reach although they are not public.
+        limits: what a command may take of the host.
     """
 
-    def __init__(self, data: Path, allowed: Sequence[Network] = ()) -> None:
+    def __init__(self, data: Path, allowed: Sequence[Network] = (), limits: Limits = DEFAULT) -> None:
         self._host = this_host(data)
         self._allowed = allowed
+        self._limits = limits
         self._installer = Installer(self._host)
         self._probed = False
         self._probing = asyncio.Lock()
@@ -85,7 +88,7 @@ class LocalSandboxes:
         command.box = replace(command.box, env=run.env, cwd=run.cwd, registry=registry)
         if registry and not is_ours:
             return await self._run_by_proxy(command, registry, run, on_output)
-        return await run_command(command, run.timeout, on_output)
+        return await run_command(command, run.timeout, on_output, self._limits)
 
     async def _run_by_proxy(self, command: Command, registry: Registry, run: Run, on_output: OnOutput) -> Exit:
         """Run a command that is not ours with a network: a proxy decides what it reaches."""
@@ -94,7 +97,7 @@ class LocalSandboxes:
             command.places = replace(command.places, folders=command.places.folders | {"egress": folder})
             command.box = replace(command.box, egress=command.places.at("egress"))
             command.argv = with_egress(command.argv)
-            exit = await run_command(command, run.timeout, on_output)
+            exit = await run_command(command, run.timeout, on_output, self._limits)
         return replace(exit, used_network=egress.was_used)
 
     async def collect(self, name: str, fence: Fence, folder: str) -> AsyncIterator[OutputFile]:
@@ -162,7 +165,7 @@ class LocalSandboxes:
                 tool_folder=places.at("toolchains", tool.folder) if tool.folder else None,
                 certificates=places.at("toolchains", "certificates"),
             )
-        return Command(folder, fence, places, box, ["/bin/sh", "-c", shell])
+        return Command(folder, fence, places, box, self._limits.within(["/bin/sh", "-c", shell]))
 
     def _python_command(self, folder: SandboxFolder, fence: Fence, shell: str) -> Command:
         """Return a shell command that finds this service's Python; it has no cache and a temporary home."""
