@@ -10,6 +10,11 @@ from urllib.parse import SplitResult, urlsplit
 from shared.contracts.errors import ZepidError
 from shared.networks import Network, is_in, may_be_asked
 
+
+class UnknownHost(ZepidError):
+    """The name service knows no such host, now."""
+
+
 _PORTS = {"http": 80, "https": 443}
 _LONGEST = 2000
 
@@ -39,13 +44,14 @@ async def public_addresses(
         executor: where to wait for the name service; default: the loop's.
 
     Raises:
-        ZepidError: WEBHOOK_URL_REFUSED, the name is not known or an address is not public.
+        UnknownHost: WEBHOOK_URL_REFUSED, the name is not known.
+        ZepidError: WEBHOOK_URL_REFUSED, an address is not public.
     """
     look_up = asyncio.get_running_loop().run_in_executor
     try:
         found = await look_up(executor, lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
     except (OSError, UnicodeError):
-        raise refused(f"The host {host} is not known") from None
+        raise UnknownHost("WEBHOOK_URL_REFUSED", f"The host {host} is not known") from None
     addresses = list(dict.fromkeys(str(entry[4][0]).partition("%")[0] for entry in found))
     for address in map(ip_address, addresses):
         if not may_be_asked(address, allowed):

@@ -101,7 +101,7 @@ _TABLE: tuple[Code, ...] = (
     Code("BUILD_TYPE_ERROR", 400, _USER, False, "Correct the type error at the named file and line."),
     Code("BUILD_SYNTAX_ERROR", 400, _USER, False, "Correct the syntax at the named file and line."),
     Code("BUILD_COMMAND_FAILED", 400, _USER, False, "Run the build command on your machine; the excerpt shows where it stopped."),
-    Code("BUILD_NETWORK_REFUSED", 400, _USER, False, "Builds have no network: keep what they need in the source or in a package. The operator can allow hosts with BUILD_ALLOWED_HOSTS."),
+    Code("BUILD_NETWORK_REFUSED", 400, _USER, False, "Builds have no network, installs reach public addresses: keep what is needed in the source or in a package. The operator can allow more (BUILD_ALLOWED_HOSTS, SANDBOX_ALLOWED_NETWORKS)."),
     Code("BUILD_NO_OUTPUT", 400, _USER, False, "Let the build write to dist, build, out or public, or set the output directory."),
     Code("BUILD_OUTPUT_INVALID", 400, _USER, False, "Keep the output below 20,000 files of at most 25 MiB each."),
     Code("BUILD_TIMEOUT", 408, _USER, False, "Make the build faster, or find the command that never ends."),

@@ -22,6 +22,7 @@ RECORDED = {
 }
 MISSING, TYPE, SYNTAX = "BUILD_DEPENDENCY_MISSING", "BUILD_TYPE_ERROR", "BUILD_SYNTAX_ERROR"
 NETWORK = "BUILD_NETWORK_REFUSED"
+NOT_PUBLIC = "The host 10.255.255.1 has the address 10.255.255.1, which is not public"
 FAILED, SCRIPT = "BUILD_COMMAND_FAILED", "BUILD_SCRIPT_MISSING"
 INSTALL, LOCK, REGISTRY = "BUILD_INSTALL_FAILED", "BUILD_LOCKFILE_OUTDATED", "BUILD_REGISTRY_UNAVAILABLE"
 
@@ -55,6 +56,16 @@ EXPECTED: list[tuple[str, str, str | None, int | None, str]] = [
     ("next_type", TYPE, "app/page.tsx", 1, "Type 'string' is not assignable to type 'number'. (TS2322)"),
     ("node_fetch_offline", NETWORK, None, None, "the build could not reach api.example.com"),
     ("node_https_offline", NETWORK, None, None, "the build could not reach api.example.com"),
+    ("npm_refused", NETWORK, None, None, f"10.255.255.1:443: {NOT_PUBLIC}"),
+    ("pnpm_refused", NETWORK, None, None, f"10.255.255.1:443: {NOT_PUBLIC}"),
+    ("yarn_refused", NETWORK, None, None, f"10.255.255.1:443: {NOT_PUBLIC}"),
+    ("berry_refused", NETWORK, None, None, f"10.255.255.1:443: {NOT_PUBLIC}"),
+    ("bun_refused", NETWORK, None, None, f"10.255.255.1:443: {NOT_PUBLIC}"),
+    ("npm_proxy502", REGISTRY, None, None, "the package registry did not answer `npm run build`"),
+    ("pnpm_proxy502", REGISTRY, None, None, "the package registry did not answer `npm run build`"),
+    ("yarn_proxy502", REGISTRY, None, None, "the package registry did not answer `npm run build`"),
+    ("berry_proxy502", REGISTRY, None, None, "the package registry did not answer `npm run build`"),
+    ("bun_proxy502", REGISTRY, None, None, "the package registry did not answer `npm run build`"),
     ("nodesyntax", SYNTAX, "c.cjs", 1, "Unexpected token ';'"),
     ("nodethrow", FAILED, "c.cjs", 1, "Error: no API key"),
     ("npm_127", MISSING, None, None, "the command vite was not found: no installed package brings it"),

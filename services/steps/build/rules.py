@@ -54,6 +54,8 @@ COMMAND_NOT_FOUND = tuple(
     )
 )
 
+_REFUSED = _rule("BUILD_NETWORK_REFUSED", r"^network: (?P<name>\S+) was refused: (?P<text>.+)$", "{name}: {text}")
+
 INSTALL = (
     *(
         _rule("BUILD_LOCKFILE_OUTDATED", pattern, "the lock file does not fit package.json")
@@ -63,17 +65,6 @@ INSTALL = (
             r"^error Your lockfile needs to be updated",
             r"YN0028:.*forbidden",
             r"^error: lockfile had changes, but lockfile is frozen",
-        )
-    ),
-    *(
-        _rule("BUILD_REGISTRY_UNAVAILABLE", pattern, "the package registry did not answer {shell}")
-        for pattern in (
-            rf"{_NPM}code (?:{_OFFLINE}|E429|E5\d\d)$",
-            rf"ERR_PNPM_(?:META_FETCH_FAIL|FETCH_(?:429|5\d\d))|^\s*{_OFFLINE}\s+request to",
-            rf"^error .*\b{_OFFLINE}\b",
-            r"YN0001:.*(?:RequestError|TimeoutError)",
-            r"^error: (?:DNSResolveFailed|ConnectionRefused|ConnectionClosed|Timeout) downloading",
-            r"^error: GET \S+ - 5\d\d",
         )
     ),
     *(
@@ -105,6 +96,20 @@ INSTALL = (
         "BUILD_INSTALL_FAILED",
         rf"{_NPM}code EINTEGRITY",
         "a package is not the one that the lock file names: its checksum differs",
+    ),
+    _REFUSED,
+    *(
+        _rule("BUILD_REGISTRY_UNAVAILABLE", pattern, "the package registry did not answer {shell}")
+        for pattern in (
+            rf"{_NPM}code (?:{_OFFLINE}|E429|E5\d\d)$",
+            rf"ERR_PNPM_(?:META_FETCH_FAIL|FETCH_(?:429|5\d\d))|^\s*{_OFFLINE}\s+request to",
+            rf"^error .*\b{_OFFLINE}\b",
+            r"YN0001:.*(?:RequestError|TimeoutError)",
+            r"^error: (?:DNSResolveFailed|ConnectionRefused|ConnectionClosed|Timeout) downloading",
+            r"^error: GET \S+ - 5\d\d",
+            r"^error: ProxyConnectFailed \(5\d\d\)",
+            r"^error .*tunneling socket could not be established, statusCode=5\d\d",
+        )
     ),
     _rule(
         "BUILD_INSTALL_FAILED",
@@ -184,6 +189,7 @@ _NETWORK = (
         r"^Failed to fetch (?:font )?`?(?P<name>[^`\n]{1,80}?)`? from Google Fonts",
         "the font {name} could not be fetched from Google Fonts",
     ),
+    _REFUSED,
     _rule("BUILD_NETWORK_REFUSED", r"^network: (?P<name>\S+) was not reached: (?P<text>.+)$", "{name}: {text}"),
     *(
         _rule("BUILD_NETWORK_REFUSED", pattern, "the build could not reach {name}")

@@ -20,7 +20,7 @@ from shared.adapters.sandboxes.local.registry import Registry
 from shared.contracts.errors import ZepidError
 from shared.networks import Network
 from shared.ports import OnOutput
-from shared.public_targets import public_addresses
+from shared.public_targets import UnknownHost, public_addresses, refused
 from shared.unix_sockets import listening, socket_path
 
 FOLDER_INSIDE = "/run/egress"
@@ -117,9 +117,11 @@ class Egress:
             async with asyncio.timeout(_SECONDS):
                 answers, outside = await self._connect(wanted.host, wanted.port)
         except (ZepidError, *_UNFIT) as error:
+            is_away = isinstance(error, (UnknownHost, *_UNFIT))
+            status, became = ("502 Bad Gateway", "not reached") if is_away else ("403 Forbidden", "refused")
             reason = str(error) or "it did not answer in time"
-            self._say("stderr", f"network: {wanted.host}:{wanted.port} was not reached: {reason}")
-            writer.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+            self._say("stderr", f"network: {wanted.host}:{wanted.port} was {became}: {reason}")
+            writer.write(f"HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
             raise ConnectionRefusedError(reason) from error
         self.was_used = True
         (outside if wanted.head else writer).write(wanted.head or b"HTTP/1.1 200 Connection established\r\n\r\n")
@@ -127,11 +129,12 @@ class Egress:
 
     async def _connect(self, host: str, port: int) -> _Streams:
         if not any(map(partial(_is_named, host), self._hosts)):
-            raise ConnectionRefusedError(f"{host} is not among the hosts that it may reach")
-        if port < 1024 and port not in _LOW_PORTS:
-            raise ConnectionRefusedError(f"port {port} is closed")
-        is_registry = (host, port) in self._registry.endpoints
-        addresses = [host] if is_registry else await public_addresses(host, port, self._allowed)
+            raise refused(f"{host} is not among the hosts that it may reach")
+        addresses = [host]
+        if (host, port) not in self._registry.endpoints:
+            if port < 1024 and port not in _LOW_PORTS:
+                raise refused(f"port {port} is closed")
+            addresses = await public_addresses(host, port, self._allowed)
         if proxy := self._registry.proxy_for(host):
             return await _through(proxy, host, port)
         for address in addresses[:-1]:
