@@ -254,7 +254,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def sandbox_networks(self) -> tuple[Network, ...]:
-        """The networks that installs may reach although they are not public."""
+        """The networks that installs and builds may reach although they are not public."""
         return networks_of(self.sandbox_allowed_networks)
 
     @property

@@ -11,7 +11,7 @@ from shared import jsonc
 from shared.blobs import safe_path
 from shared.contracts.errors import ZepidError
 from shared.contracts.messages import WorkerPlan
-from shared.hosting import AssetRules, Hosting, HtmlHandling, NotFoundHandling
+from shared.hosting import STATIC, AssetRules, Hosting, HtmlHandling, NotFoundHandling
 
 NAMES = ("wrangler.json", "wrangler.jsonc", "wrangler.toml")
 """In the order in which wrangler looks for them."""
@@ -57,6 +57,11 @@ class WranglerConfig(msgspec.Struct, frozen=True):
         found = self.assets or Assets()
         rules = AssetRules(found.html_handling, found.not_found_handling, found.run_worker_first, found.binding)
         return Hosting(self.compatibility_date, self.compatibility_flags, rules)
+
+    @property
+    def stated_hosting(self) -> Hosting | None:
+        """The same as a plan has it: None where it says no more than that this is a plain static site."""
+        return None if self.hosting == STATIC else self.hosting
 
 
 def config_path(files: Container[str], root: str) -> str | None:

@@ -10,7 +10,6 @@ import msgspec
 
 from services.steps.build.attempt import Attempt
 from shared.contracts.errors import ZepidError
-from shared.hosting import STATIC
 from shared.wrangler_config import WranglerConfig, parse_config, path_from, worker_plan
 
 _FOLDER = ".wrangler/deploy"
@@ -50,11 +49,10 @@ async def _following(attempt: Attempt, config: WranglerConfig, path: str) -> Att
     folder, output = posixpath.dirname(path), attempt.plan.output
     if config.assets and config.assets.directory:
         output = path_from(folder, config.assets.directory, f"`assets.directory` in {path}", path)
-    hosting = None if config.hosting == STATIC else config.hosting
     worker = worker_plan(config, folder, path)
     if worker and not attempt.plan.worker:
         await attempt.ports.publishers[attempt.command.work.target].prepare_workers()
-    plan = msgspec.structs.replace(attempt.plan, output=output, hosting=hosting, worker=worker)
+    plan = msgspec.structs.replace(attempt.plan, output=output, hosting=config.stated_hosting, worker=worker)
     return dataclasses.replace(attempt, plan=plan)
 
 

@@ -28,6 +28,10 @@ def _rule(code: str, pattern: str, message: str = "{text}") -> Rule:
     return Rule(code, re.compile(pattern, re.MULTILINE), message)
 
 
+def _rules(code: str, message: str, *patterns: str) -> tuple[Rule, ...]:
+    return tuple(_rule(code, pattern, message) for pattern in patterns)
+
+
 def _missing(pattern: str) -> Rule:
     return _rule("BUILD_DEPENDENCY_MISSING", pattern, "")
 
@@ -46,46 +50,42 @@ ANY_PHASE = (
     _rule("BUILD_DISK_FULL", r"ENOSPC: no space|No space left on device|EDQUOT", "{shell} filled the sandbox's disk"),
 )
 
-COMMAND_NOT_FOUND = tuple(
-    _rule("BUILD_DEPENDENCY_MISSING", pattern, "the command {name} was not found: no installed package brings it")
-    for pattern in (
-        r"^(?:/\S+/)?\w*sh: (?:line )?(?:\d+: )?(?P<name>[^\s:]+): (?:command )?not found",
-        r"^command not found: (?P<name>\S+)",
-    )
+COMMAND_NOT_FOUND = _rules(
+    "BUILD_DEPENDENCY_MISSING",
+    "the command {name} was not found: no installed package brings it",
+    r"^(?:/\S+/)?\w*sh: (?:line )?(?:\d+: )?(?P<name>[^\s:]+): (?:command )?not found",
+    r"^command not found: (?P<name>\S+)",
 )
 
 _REFUSED = _rule("BUILD_NETWORK_REFUSED", r"^network: (?P<name>\S+) was refused: (?P<text>.+)$", "{name}: {text}")
 
 INSTALL = (
-    *(
-        _rule("BUILD_LOCKFILE_OUTDATED", pattern, "the lock file does not fit package.json")
-        for pattern in (
-            r"`npm ci` (?:command )?can only install",
-            r"ERR_PNPM_(?:OUTDATED_LOCKFILE|LOCKFILE_\w+|NO_LOCKFILE|BROKEN_LOCKFILE)",
-            r"^error Your lockfile needs to be updated",
-            r"YN0028:.*forbidden",
-            r"^error: lockfile had changes, but lockfile is frozen",
-        )
+    *_rules(
+        "BUILD_LOCKFILE_OUTDATED",
+        "the lock file does not fit package.json",
+        r"`npm ci` (?:command )?can only install",
+        r"ERR_PNPM_(?:OUTDATED_LOCKFILE|LOCKFILE_\w+|NO_LOCKFILE|BROKEN_LOCKFILE)",
+        r"^error Your lockfile needs to be updated",
+        r"YN0028:.*forbidden",
+        r"^error: lockfile had changes, but lockfile is frozen",
     ),
-    *(
-        _rule("BUILD_INSTALL_FAILED", pattern, "the registry has no package {name}")
-        for pattern in (
-            rf"{_NPM}404\s+(?:The requested resource )?'(?P<name>[^']+)' (?:could not be found|is not in)",
-            r"help: (?P<name>\S+) is not in the npm registry",
-            r"ERR_PNPM_FETCH_404\s+GET \S+/(?P<name>[^/\s:]+): ",
-            r"^error Couldn't find package \"(?P<name>[^\"]+)\"",
-            r"^error: GET \S+/(?P<name>[^/\s]+) - 404",
-        )
+    *_rules(
+        "BUILD_INSTALL_FAILED",
+        "the registry has no package {name}",
+        rf"{_NPM}404\s+(?:The requested resource )?'(?P<name>[^']+)' (?:could not be found|is not in)",
+        r"help: (?P<name>\S+) is not in the npm registry",
+        r"ERR_PNPM_FETCH_404\s+GET \S+/(?P<name>[^/\s:]+): ",
+        r"^error Couldn't find package \"(?P<name>[^\"]+)\"",
+        r"^error: GET \S+/(?P<name>[^/\s]+) - 404",
     ),
-    *(
-        _rule("BUILD_INSTALL_FAILED", pattern, "the registry has no version {text} of {name}")
-        for pattern in (
-            rf"{_NPM}notarget No matching version found for (?P<name>\S+)@(?P<text>[^@\s]+)\.$",
-            r"^error Couldn't find any versions for \"(?P<name>[^\"]+)\" that matches \"(?P<text>[^\"]+)\"",
-            r"^error: No version matching \"(?P<text>[^\"]+)\" found for specifier \"(?P<name>[^\"]+)\"",
-            r"Failed to resolve (?P<name>\S+)@(?P<text>[^@\s]+)$",
-            r"No matching version found for (?P<name>\S+)@(?P<text>[^@\s]+)",
-        )
+    *_rules(
+        "BUILD_INSTALL_FAILED",
+        "the registry has no version {text} of {name}",
+        rf"{_NPM}notarget No matching version found for (?P<name>\S+)@(?P<text>[^@\s]+)\.$",
+        r"^error Couldn't find any versions for \"(?P<name>[^\"]+)\" that matches \"(?P<text>[^\"]+)\"",
+        r"^error: No version matching \"(?P<text>[^\"]+)\" found for specifier \"(?P<name>[^\"]+)\"",
+        r"Failed to resolve (?P<name>\S+)@(?P<text>[^@\s]+)$",
+        r"No matching version found for (?P<name>\S+)@(?P<text>[^@\s]+)",
     ),
     _rule(
         "BUILD_INSTALL_FAILED",
@@ -98,43 +98,40 @@ INSTALL = (
         "a package is not the one that the lock file names: its checksum differs",
     ),
     _REFUSED,
-    *(
-        _rule("BUILD_REGISTRY_UNAVAILABLE", pattern, "the package registry did not answer {shell}")
-        for pattern in (
-            rf"{_NPM}code (?:{_OFFLINE}|E429|E5\d\d)$",
-            rf"ERR_PNPM_(?:META_FETCH_FAIL|FETCH_(?:429|5\d\d))|^\s*{_OFFLINE}\s+request to",
-            rf"^error .*\b{_OFFLINE}\b",
-            r"YN0001:.*(?:RequestError|TimeoutError)",
-            r"^error: (?:DNSResolveFailed|ConnectionRefused|ConnectionClosed|Timeout) downloading",
-            r"^error: GET \S+ - 5\d\d",
-            r"^error: ProxyConnectFailed \(5\d\d\)",
-            r"^error .*tunneling socket could not be established, statusCode=5\d\d",
-        )
+    *_rules(
+        "BUILD_REGISTRY_UNAVAILABLE",
+        "the package registry did not answer {shell}",
+        rf"{_NPM}code (?:{_OFFLINE}|E429|E5\d\d)$",
+        rf"ERR_PNPM_(?:META_FETCH_FAIL|FETCH_(?:429|5\d\d))|^\s*{_OFFLINE}\s+request to",
+        rf"^error .*\b{_OFFLINE}\b",
+        r"YN0001:.*(?:RequestError|TimeoutError)",
+        r"^error: (?:DNSResolveFailed|ConnectionRefused|ConnectionClosed|Timeout) downloading",
+        r"^error: GET \S+ - 5\d\d",
+        r"^error: ProxyConnectFailed \(5\d\d\)",
+        r"^error .*tunneling socket could not be established, statusCode=5\d\d",
     ),
     _rule(
         "BUILD_INSTALL_FAILED",
         rf"{_NPM}path (?P<name>\S+)\n{_NPM}command failed\n{_NPM}command (?:sh -c )?(?P<text>.+)$",
         "the install script `{text}` failed in {name}",
     ),
-    *(
-        _rule("BUILD_INSTALL_FAILED", pattern, "{text} ({name})")
-        for pattern in (
-            rf"{_NPM}code (?P<name>E[A-Z]+)\n{_NPM}(?P<text>\S.+)$",
-            r"(?P<name>ERR_PNPM_\w+)\n(?:.*\n){1,3}?.*╰─▶ (?P<text>.+)$",
-            r"(?P<name>ERR_PNPM_\w+)\s+(?P<text>\S.+)$",
-        )
+    *_rules(
+        "BUILD_INSTALL_FAILED",
+        "{text} ({name})",
+        rf"{_NPM}code (?P<name>E[A-Z]+)\n{_NPM}(?P<text>\S.+)$",
+        r"(?P<name>ERR_PNPM_\w+)\n(?:.*\n){1,3}?.*╰─▶ (?P<text>.+)$",
+        r"(?P<name>ERR_PNPM_\w+)\s+(?P<text>\S.+)$",
     ),
     _rule("BUILD_INSTALL_FAILED", r"^error:? (?P<text>.+)$"),
 )
 
-_SCRIPT = tuple(
-    _rule("BUILD_SCRIPT_MISSING", pattern, "package.json has no script {name}")
-    for pattern in (
-        r"Missing script: \"?(?P<name>[\w:.-]+)",
-        r"Couldn't find a script named \"(?P<name>[^\"]+)\"",
-        r"^error: Script not found \"(?P<name>[^\"]+)\"",
-        r"^error Command \"(?P<name>[^\"]+)\" not found",
-    )
+_SCRIPT = _rules(
+    "BUILD_SCRIPT_MISSING",
+    "package.json has no script {name}",
+    r"Missing script: \"?(?P<name>[\w:.-]+)",
+    r"Couldn't find a script named \"(?P<name>[^\"]+)\"",
+    r"^error: Script not found \"(?P<name>[^\"]+)\"",
+    r"^error Command \"(?P<name>[^\"]+)\" not found",
 )
 
 _IMPORTS = tuple(
@@ -162,24 +159,23 @@ _TYPES = (
     _rule("BUILD_COMMAND_FAILED", r"^error (?P<name>TS\d+): (?P<text>.+)$", "{text} ({name})"),
 )
 
-_SYNTAX = tuple(
-    _rule("BUILD_SYNTAX_ERROR", pattern)
-    for pattern in (
-        rf"\[(?:builtin:\S+|PARSE_ERROR)\] (?P<text>.+){_BOX}",
-        r"^\[plugin \S+\] (?P<file>\S+?):(?P<line>\d+):\d+\n"
-        r"(?:\w*Error: )?(?:\[\w+\] )?(?:\S+:\d+:\d+:? )?(?P<text>.+)$",
-        r"^(?:\[ERROR\] )?\[vite:\S+\] (?P<file>\S+) \((?P<line>\d+):\d+\): (?P<text>.+)$",
-        r"^(?P<file>\S+?):(?P<line>\d+):\d+: ERROR: (?P<text>.+)$",
-        r"\[ERROR\] (?P<text>.+)\n\s*\n\s+(?P<file>\S+?):(?P<line>\d+):\d+:",
-        r"^ERROR in (?P<file>\S+)(?: (?P<line>\d+):\S*)?\nModule parse failed: (?P<text>.+?)(?: \(\d+:\d+\))?$",
-        r"^SyntaxError: (?P<file>\S+?): (?P<text>.+) \((?P<line>\d+):\d+\)$",
-        r"^(?P<text>(?:Unexpected|Expected|Unterminated|Unclosed) .*)"
-        r"\n\s+Location:\n\s+(?P<file>\S+?):(?P<line>\d+):\d+$",
-        r"^(?P<file>\./\S+?):(?P<line>\d+):\d+\nError: (?P<text>.+)$(?=[\s\S]*^Parsing \w+ source code failed)",
-        r"^Error:\s+[x×] (?P<text>.+)\n\s+\S+\[(?P<file>\S+?):(?P<line>\d+):\d+\]",
-        r"^(?P<file>\S+\.[cm]?[jt]sx?):(?P<line>\d+)\n(?:.*\n){1,6}?SyntaxError: (?P<text>.+)$",
-        r"^SyntaxError: (?P<text>(?!.*JSON).+)$",
-    )
+_SYNTAX = _rules(
+    "BUILD_SYNTAX_ERROR",
+    "{text}",
+    rf"\[(?:builtin:\S+|PARSE_ERROR)\] (?P<text>.+){_BOX}",
+    r"^\[plugin \S+\] (?P<file>\S+?):(?P<line>\d+):\d+\n"
+    r"(?:\w*Error: )?(?:\[\w+\] )?(?:\S+:\d+:\d+:? )?(?P<text>.+)$",
+    r"^(?:\[ERROR\] )?\[vite:\S+\] (?P<file>\S+) \((?P<line>\d+):\d+\): (?P<text>.+)$",
+    r"^(?P<file>\S+?):(?P<line>\d+):\d+: ERROR: (?P<text>.+)$",
+    r"\[ERROR\] (?P<text>.+)\n\s*\n\s+(?P<file>\S+?):(?P<line>\d+):\d+:",
+    r"^ERROR in (?P<file>\S+)(?: (?P<line>\d+):\S*)?\nModule parse failed: (?P<text>.+?)(?: \(\d+:\d+\))?$",
+    r"^SyntaxError: (?P<file>\S+?): (?P<text>.+) \((?P<line>\d+):\d+\)$",
+    r"^(?P<text>(?:Unexpected|Expected|Unterminated|Unclosed) .*)"
+    r"\n\s+Location:\n\s+(?P<file>\S+?):(?P<line>\d+):\d+$",
+    r"^(?P<file>\./\S+?):(?P<line>\d+):\d+\nError: (?P<text>.+)$(?=[\s\S]*^Parsing \w+ source code failed)",
+    r"^Error:\s+[x×] (?P<text>.+)\n\s+\S+\[(?P<file>\S+?):(?P<line>\d+):\d+\]",
+    r"^(?P<file>\S+\.[cm]?[jt]sx?):(?P<line>\d+)\n(?:.*\n){1,6}?SyntaxError: (?P<text>.+)$",
+    r"^SyntaxError: (?P<text>(?!.*JSON).+)$",
 )
 
 _HOST = r"(?P<name>[\w.-]+)"
@@ -191,27 +187,25 @@ _NETWORK = (
     ),
     _REFUSED,
     _rule("BUILD_NETWORK_REFUSED", r"^network: (?P<name>\S+) was not reached: (?P<text>.+)$", "{name}: {text}"),
-    *(
-        _rule("BUILD_NETWORK_REFUSED", pattern, "the build could not reach {name}")
-        for pattern in (
-            rf"\b(?:getaddrinfo|query\w+) (?:EAI_AGAIN|ENOTFOUND) {_HOST}",
-            rf"Could not resolve host: {_HOST}",
-        )
+    *_rules(
+        "BUILD_NETWORK_REFUSED",
+        "the build could not reach {name}",
+        rf"\b(?:getaddrinfo|query\w+) (?:EAI_AGAIN|ENOTFOUND) {_HOST}",
+        rf"Could not resolve host: {_HOST}",
     ),
 )
 
-_OTHER = tuple(
-    _rule("BUILD_COMMAND_FAILED", pattern)
-    for pattern in (
-        rf"\[MISSING_EXPORT\] (?P<text>\".+\" is not exported by \"[^\"]+\").*{_BOX}",
-        r"^(?P<file>\S+) \((?P<line>\d+):\d+\): (?P<text>\".+\" is not exported by \"[^\"]+\")",
-        r"^(?P<text>\S.*)\n\s+Location:\n\s+(?P<file>\S+?):(?P<line>\d+):\d+$",
-        r"^\[11ty\] \d+\. \((?P<file>\S+?)\)(?: \[Line (?P<line>\d+).*\])?\n\[11ty\]\s+(?P<text>.+?)(?: \(via .+\))?$",
-        r"^(?P<file>\./\S+?):(?P<line>\d+):\d+\nError: (?P<text>.+)$",
-        r"^(?P<file>\S+\.[cm]?[jt]sx?):(?P<line>\d+)\n(?:.*\n){1,6}?(?P<text>\w*Error: .+)$",
-        r"(?P<text>\b[A-Z]\w*Error: .+)$",
-        r"^(?P<text>Error: .+)$",
-    )
+_OTHER = _rules(
+    "BUILD_COMMAND_FAILED",
+    "{text}",
+    rf"\[MISSING_EXPORT\] (?P<text>\".+\" is not exported by \"[^\"]+\").*{_BOX}",
+    r"^(?P<file>\S+) \((?P<line>\d+):\d+\): (?P<text>\".+\" is not exported by \"[^\"]+\")",
+    r"^(?P<text>\S.*)\n\s+Location:\n\s+(?P<file>\S+?):(?P<line>\d+):\d+$",
+    r"^\[11ty\] \d+\. \((?P<file>\S+?)\)(?: \[Line (?P<line>\d+).*\])?\n\[11ty\]\s+(?P<text>.+?)(?: \(via .+\))?$",
+    r"^(?P<file>\./\S+?):(?P<line>\d+):\d+\nError: (?P<text>.+)$",
+    r"^(?P<file>\S+\.[cm]?[jt]sx?):(?P<line>\d+)\n(?:.*\n){1,6}?(?P<text>\w*Error: .+)$",
+    r"(?P<text>\b[A-Z]\w*Error: .+)$",
+    r"^(?P<text>Error: .+)$",
 )
 
 BUILD = (*_SCRIPT, *_IMPORTS, *_TYPES, *_SYNTAX, *_NETWORK, *_OTHER)

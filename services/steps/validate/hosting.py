@@ -7,7 +7,6 @@ import msgspec
 from services.steps.validate.tree import Tree
 from shared.contracts.errors import ZepidError
 from shared.contracts.messages import BuildPlan
-from shared.hosting import STATIC
 from shared.wrangler_config import WranglerConfig, config_path, parse_config
 
 
@@ -52,5 +51,4 @@ def with_hosting(plan: BuildPlan, config: WranglerConfig | None) -> BuildPlan:
     warnings = plan.warnings
     if config.main and config.unknown_bindings:
         warnings += (f"the Worker will not find {', '.join(config.unknown_bindings)} in its environment here",)
-    hosting = None if config.hosting == STATIC else config.hosting
-    return msgspec.structs.replace(plan, hosting=hosting, warnings=warnings)
+    return msgspec.structs.replace(plan, hosting=config.stated_hosting, warnings=warnings)

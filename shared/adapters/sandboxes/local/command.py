@@ -159,21 +159,19 @@ async def run_command(command: Command, timeout: float, on_output: OnOutput, lim
             for name, stream in (("stdout", process.stdout), ("stderr", process.stderr)):
                 assert stream is not None
                 readers.append(asyncio.create_task(_forward(name, stream, on_line)))
-            stopped = await _until_stopped(command, process, timeout, limits, on_line)
+            stopped = await _until_stopped(started, timeout, limits, on_line)
     finally:
         await asyncio.gather(*readers)
     return stopped or await started.exit(errors)
 
 
-async def _until_stopped(
-    command: Command, process: asyncio.subprocess.Process, timeout: float, limits: Limits, on_line: OnOutput
-) -> Exit | None:
+async def _until_stopped(started: Started, timeout: float, limits: Limits, on_line: OnOutput) -> Exit | None:
     """Wait until a command has ended or has to be; return how it is ended, None where it did so by itself.
 
     One that takes too much is not asked to stop first.
     """
-    ending = asyncio.create_task(process.wait())
-    watching = asyncio.create_task(limits.exceeded(process.pid))
+    ending = asyncio.create_task(started.process.wait())
+    watching = asyncio.create_task(limits.exceeded(started.process.pid))
     try:
         done, _ = await asyncio.wait({ending, watching}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
     finally:
@@ -183,7 +181,7 @@ async def _until_stopped(
         return None
     if watching not in done:
         return Exit(TIMED_OUT, timed_out=True)
-    command.grace = 0.0
+    started.command.grace = 0.0
     excess = watching.result()
     on_line("stderr", f"stopped: the command had {excess.words}")
     return Exit(KILLED, out_of_memory=excess.of_memory)

@@ -176,7 +176,7 @@ def _is_named(host: str, name: str) -> bool:
 
 
 async def _through(proxy: str, host: str, port: int) -> _Streams:
-    """Connect by the host's own proxy; raises OSError where it refuses."""
+    """Connect by the host's own proxy, which looks the name up itself; raises OSError where it refuses."""
     url = urlsplit(proxy)
     answers, outside = await asyncio.open_connection(
         url.hostname, url.port or (443 if url.scheme == "https" else 80), ssl=url.scheme == "https" or None

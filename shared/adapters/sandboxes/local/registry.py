@@ -52,8 +52,8 @@ def registry_of(environ: Mapping[str, str] = os.environ) -> Registry:
     for name, value in environ.items():
         if name.lower().startswith("npm_config_"):
             settings[name[len("npm_config_") :].lower().replace("_", "-")] = value
-    proxies = {name.lower(): environ[name] for name in _PROXIES if environ.get(name)}
-    variables = {name: _without_user(environ[name]) for name in _PROXIES if environ.get(name)}
+    proxies = {name: environ[name] for name in _PROXIES if environ.get(name)}
+    variables = {name: _without_user(value) for name, value in proxies.items()}
     certificates = {name: environ[name] for name in _CERTIFICATES if environ.get(name)}
     for key in _PASSED:
         if value := settings.get(key, ""):
@@ -65,8 +65,8 @@ def registry_of(environ: Mapping[str, str] = os.environ) -> Registry:
     return Registry(
         variables,
         {name: file for name, file in files.items() if file.is_file()},
-        settings.get("https-proxy") or proxies.get("https_proxy", ""),
-        settings.get("noproxy") or proxies.get("no_proxy", ""),
+        settings.get("https-proxy") or proxies.get("https_proxy") or proxies.get("HTTPS_PROXY", ""),
+        settings.get("noproxy") or proxies.get("no_proxy") or proxies.get("NO_PROXY", ""),
     )
 
 
